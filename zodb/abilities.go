@@ -1,0 +1,225 @@
+package zodb
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// Asser is a value whose abilities are not simply its methods: they depend on
+// what it wraps or on how it was configured. As asks it, and only it.
+type Asser interface {
+	// As sets *target to the ability and reports true, or reports false. target
+	// is a pointer to an interface type.
+	As(target any) bool
+}
+
+// As finds ability T in a storage or transaction.
+func As[T any](v any) (T, bool) {
+	var t T
+	if a, ok := v.(Asser); ok {
+		return t, a.As(&t)
+	}
+	t, ok := v.(T)
+	return t, ok
+}
+
+// SetAs is the usual last step of an Asser: it sets *target to v if *target is
+// an interface of type T.
+func SetAs[T any](target any, v T) bool {
+	t, ok := target.(*T)
+	if ok {
+		*t = v
+	}
+	return ok
+}
+
+// Abilities of a Storage.
+type (
+	// Watcher tells of commits. [Watch] is the form for readers that pull.
+	Watcher interface {
+		// Observe calls fn for every change after the returned tid, in tid order
+		// and without gaps, until stop is called. fn runs during publication: the
+		// change is visible to loads already, but LastTID has not moved yet and
+		// the locks are still held. So fn must be quick, must not wait, and must
+		// not call the storage except LoadBefore. stop waits for a running fn.
+		Observe(fn func(Change)) (after TID, stop func())
+
+		// ChangesSince returns the oids whose current revision changed after the
+		// transaction `after`, and the tid up to which it looked. It returns
+		// ErrUnknownPosition if the storage does not know (any more) what
+		// happened since, or if `after` is not a transaction of this history.
+		ChangesSince(ctx context.Context, after TID) ([]OID, TID, error)
+	}
+
+	// Syncer catches up with writers elsewhere (a shared SQL database, a server).
+	Syncer interface {
+		// Sync returns once LastTID covers all that was committed before the call.
+		Sync(ctx context.Context) error
+	}
+
+	// Iterator reads transactions in the order of their tids.
+	Iterator interface {
+		// Transactions yields the published transactions with start <= tid <= stop,
+		// oldest first. A stop of 0 means all there are at the call.
+		Transactions(ctx context.Context, start, stop TID) iter.Seq2[*Transaction, error]
+		// Backward yields the published transactions with tid <= from, newest
+		// first. A from of 0 means from the last one.
+		Backward(ctx context.Context, from TID) iter.Seq2[*Transaction, error]
+	}
+
+	// RecordIterator reads current records in the order of their oids.
+	RecordIterator interface {
+		// Current yields the revision of each object from <= oid <= to that is
+		// current just after asOf (0: now). Deleted objects are left out.
+		Current(ctx context.Context, asOf TID, from, to OID) iter.Seq2[Current, error]
+	}
+
+	// Historian tells the revisions of one object.
+	Historian interface {
+		// History returns at most size revisions, newest first.
+		History(ctx context.Context, oid OID, size int) ([]Revision, error)
+		// LoadSerial returns the revision of oid that transaction serial wrote.
+		LoadSerial(ctx context.Context, oid OID, serial TID) ([]byte, error)
+	}
+
+	// Undoer has an undo log, and transactions that are an UndoTxn.
+	Undoer interface {
+		// UndoLog returns the transactions that may be undone, newest first: those
+		// numbered first <= n < last among the ones that filter accepts (nil: all).
+		// It ends at the first packed transaction.
+		UndoLog(ctx context.Context, first, last int, filter func(*UndoEntry) bool) ([]UndoEntry, error)
+	}
+
+	// Packer drops old revisions.
+	Packer interface {
+		// Pack removes the revisions that nobody sees who looks at or after at,
+		// and with GC also the objects that cannot be reached then. It returns
+		// errors.ErrUnsupported for an option it does not have.
+		Pack(ctx context.Context, at time.Time, opts PackOptions) error
+	}
+
+	// BlobStore keeps blobs: files that belong to a revision. Its transactions
+	// are a BlobTxn.
+	BlobStore interface {
+		// LoadBlob returns the path of the blob of a revision. The file must not
+		// be written, and stays until it is packed away.
+		LoadBlob(ctx context.Context, oid OID, serial TID) (path string, err error)
+		// BlobTempDir is where files for StoreBlob are best made: moving them into
+		// place then costs nothing.
+		BlobTempDir() (string, error)
+		// BlobDir returns the directory where the blobs of oid are kept, made if
+		// need be: clients that share the file system leave files there.
+		BlobDir(oid OID) (string, error)
+	}
+
+	// Restorer marks storages whose transactions are a RestoreTxn.
+	Restorer interface{ CanRestore() }
+
+	// Deleter marks storages whose transactions are a DeleteTxn.
+	Deleter interface{ CanDelete() }
+
+	// Prefetcher is told of loads to come.
+	Prefetcher interface {
+		Prefetch(ctx context.Context, oids []OID, tid TID)
+	}
+
+	// Outcomer knows what became of a transaction.
+	Outcomer interface {
+		// Outcome returns the tid if the transaction is committed, 0 if it is known
+		// not to be, and ErrCommitUnknown if that cannot be told (any more).
+		Outcome(ctx context.Context, token Token) (TID, error)
+	}
+)
+
+// Abilities of a Txn.
+type (
+	// UndoTxn can undo an earlier transaction.
+	UndoTxn interface {
+		// Undo buffers the inverse of a transaction; it is worked out at Vote, which
+		// returns the oids among Resolved, or an *UndoError.
+		Undo(ctx context.Context, tid TID) error
+	}
+
+	// DeleteTxn can delete objects.
+	DeleteTxn interface {
+		// Delete buffers the deletion of oid, whose current revision must be serial
+		// at Vote. An absent oid is allowed.
+		Delete(ctx context.Context, oid OID, serial TID) error
+	}
+
+	// RestoreTxn writes what another storage committed; TxnMeta.TID is given.
+	RestoreTxn interface {
+		// Restore buffers a revision without any check for conflicts. nil data is a
+		// deletion. from, if not 0, says that the data equal those of that earlier
+		// revision, so that they need not be kept twice.
+		Restore(ctx context.Context, oid OID, data []byte, from TID) error
+	}
+
+	// BlobTxn can write blobs.
+	BlobTxn interface {
+		// StoreBlob is Store with a blob: the file at path, which the transaction
+		// owns from now on, and moves or removes.
+		StoreBlob(ctx context.Context, oid OID, serial TID, data []byte, path string) error
+		// RestoreBlob is Restore with a blob.
+		RestoreBlob(ctx context.Context, oid OID, data []byte, from TID, path string) error
+	}
+
+	// NoMergeTxn lets a composite merge against its own base.
+	NoMergeTxn interface {
+		// NoMerge makes Vote report every conflict and merge none.
+		NoMerge()
+	}
+)
+
+// Transaction is a committed transaction with its records.
+type Transaction struct {
+	TID         TID
+	Status      byte // ' ', or 'p' for one that was packed
+	User        []byte
+	Description []byte
+	Extension   []byte // the pickle of a dict, empty for none
+	Size        int64  // bytes it takes in the medium
+	Token       Token
+	Records     []TxnRecord
+}
+
+// TxnRecord is one record of a committed transaction.
+type TxnRecord struct {
+	OID  OID
+	Data []byte // nil: the object was deleted, or its creation was undone
+	From TID    // not 0: an undo; the data are those of this earlier revision
+	Blob bool   // the revision has a blob, which BlobStore.LoadBlob finds
+}
+
+// Current is the current record of one object.
+type Current struct {
+	OID    OID
+	Serial TID
+	Data   []byte
+}
+
+// Revision is one line of an object's history.
+type Revision struct {
+	TID         TID
+	User        []byte
+	Description []byte
+	Extension   []byte
+	Size        int64 // of the data, 0 for a revision without
+}
+
+// UndoEntry is one line of an undo log.
+type UndoEntry struct {
+	TID         TID
+	User        []byte
+	Description []byte
+	Extension   []byte
+	Size        int64 // bytes the transaction takes in the medium
+}
+
+// PackOptions says how to pack.
+type PackOptions struct {
+	GC       bool // drop objects that cannot be reached from the root
+	KeepOld  bool // keep the old medium beside the new one where that is a file
+	Progress func(done, total int64)
+}
