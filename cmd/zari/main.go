@@ -1,0 +1,67 @@
+// Command zari serves ZODB databases, and looks after them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitOK      = 0
+	exitFailure = 1 // the command could not do what was asked
+	exitUsage   = 2 // the command line or a configuration file is wrong
+)
+
+// usageError marks errors that end with exitUsage.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+func run(args []string) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(os.Stderr, "zari:", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		fmt.Fprintln(os.Stderr, "Try: zari --help")
+		return exitUsage
+	}
+	return exitFailure
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "zari",
+		Short: "A transactional object store for ZODB",
+		Long: `zari serves ZODB databases to unmodified Python applications over the ZEO
+protocol.`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newServeCommand(), newBenchCommand())
+	return root
+}
+
+// version is what the build says of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(development)"
+	}
+	return info.Main.Version
+}

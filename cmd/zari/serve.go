@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/config/zconfig"
+)
+
+// Addresses that are served unless others are given.
+const (
+	defaultAddress = "127.0.0.1:8100"
+	defaultMetrics = "127.0.0.1:8102"
+)
+
+const serveLong = `Serve a Data.fs, or what a zeo.conf names, to ZODB clients over ZEO.
+
+A file that does not exist is created. An existing zeo.conf works as it is; what
+it names and Zari does not have is an error that names the line.
+
+Metrics for Prometheus are at http://127.0.0.1:8102/metrics, /healthz and /readyz
+beside them; see --metrics-address.
+
+Signals: SIGTERM and SIGINT let transactions that have voted finish and then end
+the server; a second one ends it at once. SIGHUP and SIGUSR2 open the log files
+anew and read the certificates again.`
+
+const serveExample = `  zari serve Data.fs
+  zari serve -a 0.0.0.0:8100 --blob-dir blobs var/Data.fs
+  zari serve -a /run/zari.sock Data.fs
+  zari serve -C /etc/zope/zeo.conf
+
+  # then, in Python:
+  #   import ZEO; connection = ZEO.connection(('127.0.0.1', 8100))`
+
+const serveExits = `
+EXIT STATUS
+  0  the server was told to end, and did
+  1  it could not start, or had to give up
+  2  the command line or the configuration is wrong`
+
+// serveFlags is the command line of zari serve.
+type serveFlags struct {
+	address  string
+	config   string
+	blobDir  string
+	metrics  string
+	readOnly bool
+	drain    time.Duration
+}
+
+func newServeCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:     "serve [flags] Data.fs | serve -C zeo.conf",
+		Short:   "Serve a database to ZODB clients",
+		Long:    serveLong + "\n" + serveExits,
+		Example: serveExample,
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := f.load(args)
+			if err != nil {
+				return usageError{err}
+			}
+			return serve(cmd.Context(), cfg, f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&f.address, "address", "a", "", "where clients connect: HOST:PORT, PORT, or the path of a Unix socket (default "+defaultAddress+")")
+	flags.StringVarP(&f.config, "configure", "C", "", "a zeo.conf")
+	flags.StringVar(&f.blobDir, "blob-dir", "", "directory for blobs")
+	flags.StringVar(&f.metrics, "metrics-address", "", "where metrics and health are: HOST:PORT, or off (default "+defaultMetrics+", if that is free)")
+	flags.BoolVar(&f.readOnly, "read-only", false, "let no client write; the file is not locked")
+	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long voted transactions may take to finish when the server is told to end")
+	return cmd
+}
+
+// load makes a configuration of the command line.
+func (f *serveFlags) load(args []string) (*config.Config, error) {
+	if (f.config == "") == (len(args) == 0) {
+		return nil, errors.New("name either a Data.fs or, with -C, a configuration file")
+	}
+	var cfg *config.Config
+	var err error
+	if f.config != "" {
+		if cfg, err = config.Load(f.config, os.LookupEnv); err != nil {
+			return nil, err
+		}
+		if f.blobDir != "" {
+			return nil, errors.New("--blob-dir does not go with -C: name the directory in the file")
+		}
+	} else {
+		cfg = f.single(args[0])
+	}
+	return cfg, f.override(cfg)
+}
+
+// single is the configuration for one file.
+func (f *serveFlags) single(path string) *config.Config {
+	file := &config.FileStorage{
+		Base: config.Base{Name: "1", Pos: zconfig.Pos{File: "command line"}}, Path: path, BlobDir: f.blobDir,
+		ReadOnly: f.readOnly, PackGC: true, PackKeepOld: true,
+	}
+	cfg := &config.Config{Storages: []config.Storage{file}}
+	cfg.ZEO.InvalidationQueueSize = 100
+	_, cfg.ZEO.Msgpack = os.LookupEnv("ZEO_MSGPACK")
+	return cfg
+}
+
+// override lets flags win over the file.
+func (f *serveFlags) override(cfg *config.Config) error {
+	address := f.address
+	if address == "" && f.config == "" {
+		address = defaultAddress
+	}
+	if address != "" {
+		a, err := zconfig.SocketAddress(address)
+		if err != nil {
+			return fmt.Errorf("--address: %w", err)
+		}
+		cfg.ZEO.Address = a
+	}
+	if f.metrics != "" && f.metrics != "off" {
+		a, err := zconfig.SocketConnectionAddress(f.metrics)
+		if err != nil {
+			return fmt.Errorf("--metrics-address: %w", err)
+		}
+		cfg.ZEO.MetricsAddress = &a
+	}
+	cfg.ZEO.ReadOnly = cfg.ZEO.ReadOnly || f.readOnly
+	return nil
+}
+
+func serve(ctx context.Context, cfg *config.Config, f serveFlags) error {
+	s := &service{cfg: cfg, drain: f.drain, noMetrics: strings.EqualFold(f.metrics, "off")}
+	defer s.close()
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/storages"
+	"github.com/zaridb/zari/zeo/server"
+	"github.com/zaridb/zari/zeo/wire"
+	"github.com/zaridb/zari/zodb"
+)
+
+// service is a running `zari serve`.
+type service struct {
+	cfg       *config.Config
+	drain     time.Duration
+	noMetrics bool
+
+	logs     *config.Logs
+	log      *slog.Logger
+	storages map[string]zodb.Storage
+	server   *server.Server
+	tls      *server.TLS
+	listener net.Listener
+	web      *http.Server
+	ready    atomic.Bool
+	closers  []func() error
+}
+
+// open opens everything, in the order in which it is needed. What was opened
+// before an error is closed by close.
+func (s *service) open(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		s.openLogs, s.openMetrics, s.openStorages, s.openTLS, s.openListener, s.openServer, s.writePID,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close closes everything in the reverse order.
+func (s *service) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+func (s *service) onClose(fn func() error) { s.closers = append(s.closers, fn) }
+
+func (s *service) openLogs(context.Context) error {
+	logs, err := s.cfg.EventLog.Open()
+	if err != nil {
+		return usageError{err}
+	}
+	s.logs, s.log = logs, slog.New(logs.Handler)
+	s.onClose(logs.Close)
+	for _, n := range s.cfg.Notes {
+		s.log.Warn(n.String())
+	}
+	return nil
+}
+
+func (s *service) openStorages(ctx context.Context) error {
+	s.storages = make(map[string]zodb.Storage)
+	opts := storages.Options{TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Progress: s.progress()}
+	for _, c := range s.cfg.Storages {
+		st, err := storages.Open(ctx, c, opts)
+		if err != nil {
+			return err
+		}
+		s.storages[c.StorageName()] = st
+		s.onClose(st.Close)
+	}
+	return nil
+}
+
+// progress logs how far long work has come, every few seconds.
+func (s *service) progress() func(storage, what string, done, total int64) {
+	last := time.Now()
+	return func(storage, what string, done, total int64) {
+		if total <= 0 || time.Since(last) < 3*time.Second {
+			return
+		}
+		last = time.Now()
+		s.log.Info("working", "storage", storage, "what", what, "percent", done*100/total)
+	}
+}
+
+func (s *service) openTLS(context.Context) error {
+	c := s.cfg.ZEO.SSL
+	if c == nil {
+		return nil
+	}
+	t, err := server.NewTLS(server.TLSFiles{
+		Certificate: c.Certificate, Key: c.Key, Authenticate: c.Authenticate, SystemRoots: c.SystemRoots,
+	})
+	if err != nil {
+		return fmt.Errorf("%v: %w", c.Pos, err)
+	}
+	s.tls = t
+	return nil
+}
+
+func (s *service) openListener(context.Context) error {
+	a := s.cfg.ZEO.Address
+	if a.Path != "" {
+		if err := removeStaleSocket(a.Path); err != nil {
+			return err
+		}
+	}
+	l, err := net.Listen(a.Network(), a.String())
+	if err != nil {
+		return fmt.Errorf("cannot listen: %w", err)
+	}
+	if s.tls != nil {
+		l = tls.NewListener(l, s.tls.Config())
+	}
+	s.listener = l
+	s.onClose(func() error {
+		l.Close()
+		return nil
+	})
+	return nil
+}
+
+// removeStaleSocket removes a Unix socket that nobody listens on any more.
+func removeStaleSocket(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSocket == 0 {
+		return fmt.Errorf("%s exists and is not a socket", path)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return fmt.Errorf("%s: another server is listening there", path)
+	}
+	return os.Remove(path)
+}
+
+func (s *service) openServer(context.Context) error {
+	z := s.cfg.ZEO
+	codec := wire.Pickle
+	if z.Msgpack {
+		codec = wire.Msgpack
+	}
+	srv, err := server.New(server.Options{
+		Storages: s.storages, ReadOnly: z.ReadOnly, Codec: codec,
+		InvalidationQueueSize: z.InvalidationQueueSize, InvalidationAge: z.InvalidationAge,
+		TransactionTimeout: z.TransactionTimeout, MaxFrame: int(z.MaxFrameSize), MaxConnections: z.MaxConnections,
+		MaxIterators: z.MaxIterators, MaxQueue: int(z.MaxQueueSize), SlowCommit: z.SlowCommit,
+		SlowLoads: s.hasSlowStorage(), Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.server = srv
+	s.onClose(srv.Close)
+	return nil
+}
+
+func (s *service) hasSlowStorage() bool {
+	for _, c := range s.cfg.Storages {
+		if _, ok := c.(*config.DelayedStorage); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *service) writePID(context.Context) error {
+	path := s.cfg.ZEO.PIDFilename
+	if path == "" {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+		s.log.Error("cannot write the pid file", "err", err) // as Python's server: no reason not to serve
+		return nil
+	}
+	s.onClose(func() error { return os.Remove(path) })
+	return nil
+}
+
+// run serves until a signal ends it.
+func (s *service) run(ctx context.Context) error {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	served := make(chan error, 1)
+	go func() { served <- s.server.Serve(s.listener) }()
+	s.log.Info("listening", "address", address(s.listener.Addr()), "storages", fmt.Sprint(s.server.Storages()), "pid", os.Getpid())
+	if s.cfg.EventLog != nil {
+		fmt.Fprintf(os.Stderr, "zari: serving on %s\n", address(s.listener.Addr()))
+	}
+	s.ready.Store(true)
+	for {
+		select {
+		case err := <-served:
+			return err
+		case sig := <-signals:
+			if sig == syscall.SIGTERM || sig == syscall.SIGINT {
+				return s.end(ctx, sig, signals)
+			}
+			s.reopen()
+		}
+	}
+}
+
+// address is how a client names a listener's address.
+func address(a net.Addr) string { return a.String() }
+
+// end lets voted transactions finish. A second signal cuts it short.
+func (s *service) end(ctx context.Context, sig os.Signal, signals <-chan os.Signal) error {
+	s.ready.Store(false)
+	s.log.Info("shutting down: voted transactions may finish", "signal", sig.String(), "at_most", s.drain)
+	ctx, cancel := context.WithTimeout(ctx, s.drain)
+	defer cancel()
+	go func() {
+		for sig := range signals {
+			if sig == syscall.SIGTERM || sig == syscall.SIGINT {
+				cancel()
+				return
+			}
+		}
+	}()
+	if err := s.server.Drain(ctx); err != nil {
+		s.log.Warn("transactions were aborted that had voted but not finished")
+	}
+	s.log.Info("server stopped")
+	return s.close()
+}
+
+// reopen opens log files anew and reads certificates again.
+func (s *service) reopen() {
+	if err := s.logs.Reopen(); err != nil {
+		s.log.Error("cannot reopen logs", "err", err)
+	}
+	if s.tls == nil {
+		s.log.Info("logs reopened")
+		return
+	}
+	if err := s.tls.Reload(); err != nil {
+		s.log.Error("certificates stay as they were", "err", err)
+		return
+	}
+	s.log.Info("logs reopened, certificates read")
+}

@@ -1,0 +1,356 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zaridb/zari/internal/planted"
+	"github.com/zaridb/zari/txnlog"
+	"github.com/zaridb/zari/zodb"
+)
+
+// commit is a voted transaction on its way through the committer, or a meta to
+// be written (then txn and rec are nil).
+type commit struct {
+	txn       *txn
+	rec       *txnlog.Txn
+	committed func(zodb.TID)
+	meta      *Meta
+	done      chan error
+}
+
+func (c *commit) bytes() (n int64) {
+	if c.rec == nil {
+		return 0
+	}
+	for i := range c.rec.Records {
+		n += int64(c.rec.Records[i].Len())
+	}
+	return n
+}
+
+// committer appends and publishes. It has two goroutines: the appender, which
+// alone calls Engine.Append, and the publisher.
+type committer struct {
+	store *Store
+
+	mu      sync.Mutex
+	wake    sync.Cond // queue or closed changed
+	queue   []*commit
+	closed  bool
+	doubt   bool      // the last append must be settled first
+	inDoubt []*commit // the transactions whose fate is not known
+
+	given   atomic.Uint64 // the largest tid given
+	publish chan []*commit
+	wg      sync.WaitGroup
+}
+
+func newCommitter(s *Store, head zodb.TID) *committer {
+	c := &committer{store: s, publish: make(chan []*commit, 16)}
+	c.wake.L = &c.mu
+	c.given.Store(uint64(head))
+	c.wg.Go(c.appendLoop)
+	c.wg.Go(c.publishLoop)
+	return c
+}
+
+func (c *committer) lastGiven() zodb.TID { return zodb.TID(c.given.Load()) }
+
+var errInDoubt = errors.New("the storage's medium did not say whether the last commit is kept; commits resume when that is settled")
+
+// ready reports why there is no sense in voting now, nil if there is.
+func (c *committer) ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return zodb.ErrClosed
+	case c.doubt:
+		return errInDoubt
+	}
+	return nil
+}
+
+// add queues a commit.
+func (c *committer) add(x *commit) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return zodb.ErrClosed
+	case c.doubt:
+		return errInDoubt
+	}
+	c.queue = append(c.queue, x)
+	c.wake.Signal()
+	return nil
+}
+
+// close lets what is queued finish, and waits for it.
+func (c *committer) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.wake.Broadcast()
+	c.mu.Unlock()
+	c.wg.Wait()
+}
+
+func (c *committer) appendLoop() {
+	defer close(c.publish)
+	for {
+		batch := c.next()
+		if batch == nil {
+			return
+		}
+		c.append(batch)
+		if !c.settle() {
+			return
+		}
+	}
+}
+
+// next waits for commits and takes as many as make a good batch; nil when closed.
+func (c *committer) next() []*commit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.queue) == 0 {
+		if c.closed {
+			return nil
+		}
+		c.wake.Wait()
+	}
+	n, size := 0, int64(0)
+	for n < len(c.queue) {
+		size += c.queue[n].bytes()
+		if n > 0 && size > c.store.opts.BatchBytes {
+			break
+		}
+		n++
+	}
+	batch := c.queue[:n:n]
+	c.queue = c.queue[n:]
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
+	return batch
+}
+
+// append makes a batch durable and hands it to the publisher.
+func (c *committer) append(batch []*commit) {
+	var meta *Meta
+	txns := make([]*txnlog.Txn, 0, len(batch))
+	commits := batch[:0:0]
+	for _, x := range batch {
+		if x.rec == nil {
+			meta = x.meta
+			continue
+		}
+		c.giveTID(x)
+		txns = append(txns, x.rec)
+		commits = append(commits, x)
+	}
+	if planted.PublishBeforeDurable {
+		c.store.publish(commits)
+		planted.Stall()
+	}
+	n, err := c.store.engine.Append(context.Background(), txns, meta)
+	for _, x := range batch {
+		if x.rec == nil {
+			x.done <- err
+		}
+	}
+	if planted.PublishBeforeDurable {
+		return
+	}
+	if n > 0 {
+		c.publish <- commits[:n]
+	}
+	if err != nil {
+		c.fail(commits[n:], err)
+	}
+}
+
+// giveTID gives the next tid, unless the transaction brought its own.
+func (c *committer) giveTID(x *commit) {
+	if x.rec.TID == 0 {
+		x.rec.TID = zodb.NextTID(c.store.opts.Clock(), c.lastGiven())
+	}
+	c.given.Store(max(c.given.Load(), uint64(x.rec.TID)))
+}
+
+// fail ends the transactions that are not durable, or puts them in doubt.
+func (c *committer) fail(commits []*commit, err error) {
+	if errors.Is(err, zodb.ErrCommitUnknown) {
+		c.mu.Lock()
+		c.doubt = true
+		c.inDoubt = commits
+		c.mu.Unlock()
+		for _, x := range commits {
+			x.done <- err // the locks stay until it is settled
+		}
+		return
+	}
+	for _, x := range commits {
+		x.txn.fail()
+		x.done <- err
+	}
+}
+
+// fail ends a transaction that is known not to be kept.
+func (t *txn) fail() {
+	t.store.outcomes.put(t.meta.Token, 0)
+	t.end()
+	t.dropBlobs()
+}
+
+// settle asks the engine what became of an append in doubt, again and again,
+// until it is known; false if the store was closed before.
+func (c *committer) settle() bool {
+	c.mu.Lock()
+	doubt, commits := c.doubt, c.inDoubt
+	c.mu.Unlock()
+	if !doubt {
+		return true
+	}
+	log := c.store.opts.Logger
+	log.Error("the medium did not say whether the last commit is kept; votes are refused until it does", "transactions", len(commits))
+	for delay := 10 * time.Millisecond; ; delay = min(2*delay, 10*time.Second) {
+		head, err := c.trySettle()
+		if err == nil {
+			c.settled(head, commits)
+			log.Info("commits resume", "last", head)
+			return true
+		}
+		log.Error("settling failed", "err", err, "again_in", delay)
+		if c.waitClosed(delay) {
+			c.abandon(commits)
+			return false
+		}
+	}
+}
+
+func (c *committer) trySettle() (zodb.TID, error) {
+	settler, ok := c.store.engine.(Settler)
+	if !ok {
+		return 0, errors.New("this storage must be reopened")
+	}
+	return settler.Settle(context.Background())
+}
+
+// settled publishes what turned out to be durable and ends the rest.
+func (c *committer) settled(head zodb.TID, commits []*commit) {
+	n := 0
+	for n < len(commits) && commits[n].rec.TID <= head {
+		n++
+	}
+	for _, x := range commits {
+		x.done = make(chan error, 1) // Finish has returned already
+	}
+	if n > 0 {
+		c.publish <- commits[:n]
+	}
+	for _, x := range commits[n:] {
+		x.txn.fail()
+	}
+	c.mu.Lock()
+	c.doubt, c.inDoubt = false, nil
+	c.mu.Unlock()
+}
+
+// abandon ends transactions whose fate this process will not learn.
+func (c *committer) abandon(commits []*commit) {
+	for _, x := range commits {
+		x.txn.end()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range c.queue {
+		x.done <- zodb.ErrClosed
+		if x.txn != nil {
+			x.txn.fail()
+		}
+	}
+	c.queue = nil
+}
+
+// waitClosed waits for d and reports whether the store was closed meanwhile.
+func (c *committer) waitClosed(d time.Duration) bool {
+	timer := time.AfterFunc(d, func() {
+		c.mu.Lock()
+		c.wake.Broadcast()
+		c.mu.Unlock()
+	})
+	defer timer.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.wake.Wait()
+	}
+	return c.closed
+}
+
+func (c *committer) publishLoop() {
+	for batch := range c.publish {
+		if gate := c.store.opts.Gate; gate != nil {
+			last := batch[len(batch)-1].rec.TID
+			if err := gate.Wait(context.Background(), last); err != nil {
+				c.refused(batch, err)
+				continue
+			}
+		}
+		c.store.publish(batch)
+	}
+}
+
+// refused answers for a batch that is durable here but was not let through the
+// gate: whether it will be kept is decided elsewhere, so it is never shown, its
+// locks stay, and nothing can be committed after it.
+func (c *committer) refused(batch []*commit, err error) {
+	c.store.opts.Logger.Error("commits were appended but may not be published; the storage stops taking commits", "err", err)
+	c.mu.Lock()
+	c.doubt = true
+	c.mu.Unlock()
+	for _, x := range batch {
+		x.done <- errors.Join(zodb.ErrCommitUnknown, err)
+	}
+}
+
+// publish shows a durable batch, one transaction after the other in tid order.
+func (s *Store) publish(batch []*commit) {
+	for _, x := range batch {
+		if planted.UnlockBeforeInvalidation {
+			x.txn.end()
+			planted.Stall()
+		}
+		s.publishOne(x)
+		x.txn.end()
+		x.done <- nil
+	}
+}
+
+func (s *Store) publishOne(x *commit) {
+	tid := x.rec.TID
+	change := zodb.Change{TID: tid, Token: x.rec.Token, OIDs: make([]zodb.OID, len(x.rec.Records))}
+	for i := range x.rec.Records {
+		change.OIDs[i] = x.rec.Records[i].OID
+	}
+	s.observers.Lock()
+	s.visible.Store(uint64(tid))
+	if planted.ViewLeak {
+		planted.Stall()
+	}
+	s.outcomes.put(x.rec.Token, tid)
+	for _, o := range s.observers.list {
+		o.fn(change)
+	}
+	if x.committed != nil {
+		x.committed(tid)
+	}
+	s.last.Store(uint64(tid))
+	s.observers.Unlock()
+	s.stats.commits.Add(1)
+}

@@ -1,0 +1,272 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zaridb/zari/zodb"
+)
+
+// Store is a zodb.Storage over an Engine.
+type Store struct {
+	engine Engine
+	blobs  BlobEngine // nil if the engine keeps none
+	opts   Options
+	name   string
+	uuid   [16]byte
+
+	locks     *lockTable
+	committer *committer
+	oids      oids
+	observers observers
+	outcomes  outcomes
+	stats     stats
+
+	visible atomic.Uint64 // loads see transactions up to this
+	last    atomic.Uint64 // LastTID; equal to visible but during a publication
+
+	meta     Meta // written under oids.mu, after Open
+	tokens   tokens
+	readOnly bool
+	closing  sync.Once
+	closed   atomic.Bool
+	closeErr error
+}
+
+var (
+	_ zodb.Storage        = (*Store)(nil)
+	_ zodb.Asser          = (*Store)(nil)
+	_ zodb.Watcher        = (*Store)(nil)
+	_ zodb.Iterator       = (*Store)(nil)
+	_ zodb.RecordIterator = (*Store)(nil)
+	_ zodb.Historian      = (*Store)(nil)
+	_ zodb.Undoer         = (*Store)(nil)
+	_ zodb.Packer         = (*Store)(nil)
+	_ zodb.BlobStore      = (*Store)(nil)
+	_ zodb.Restorer       = (*Store)(nil)
+	_ zodb.Deleter        = (*Store)(nil)
+	_ zodb.Outcomer       = (*Store)(nil)
+)
+
+// stats are counts since Open.
+type stats struct{ commits, waits, conflicts, merged atomic.Int64 }
+
+// Stats are counts since the store was opened, and the state of its locks.
+type Stats struct {
+	Commits   int64
+	Waits     int64 // votes that had to wait for locks
+	Conflicts int64 // conflicts that were reported
+	Merged    int64 // conflicts that were merged
+	Locked    int   // objects that are locked or queued for now
+	Waiting   int   // votes that wait now
+}
+
+// Open makes a Store of an engine, which it owns from now on, also when it fails.
+func Open(ctx context.Context, engine Engine, opts Options) (*Store, error) {
+	meta, err := engine.Meta(ctx)
+	if err != nil {
+		engine.Close()
+		return nil, err
+	}
+	s := &Store{engine: engine, opts: opts.withDefaults(), locks: newLockTable(), meta: meta, name: opts.Name}
+	if d, ok := engine.(Describer); ok {
+		s.name, s.readOnly = d.Name(), d.ReadOnly()
+	}
+	if b, ok := engine.(BlobEngine); ok && b.HasBlobs() {
+		s.blobs = b
+	}
+	head, maxOID := engine.Head()
+	s.visible.Store(uint64(head))
+	s.last.Store(uint64(head))
+	s.tokens.init()
+	s.oids = oids{store: s, next: max(maxOID+1, meta.NextOID), reserved: meta.NextOID}
+	s.committer = newCommitter(s, max(head, meta.TIDFloor))
+	s.warnFuture(head)
+	if err := s.nameDatabase(); err != nil {
+		s.committer.close()
+		engine.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// nameDatabase gives a database without a UUID one.
+func (s *Store) nameDatabase() error {
+	s.uuid = s.meta.UUID
+	if s.readOnly || s.uuid != [16]byte{} {
+		return nil
+	}
+	rand.Read(s.uuid[:])
+	s.uuid[6] = s.uuid[6]&0x0f | 0x40 // version 4, RFC 9562
+	s.uuid[8] = s.uuid[8]&0x3f | 0x80
+	s.oids.mu.Lock()
+	defer s.oids.mu.Unlock()
+	s.meta.UUID = s.uuid
+	return s.oids.reserve(s.oids.next)
+}
+
+// warnFuture tells of a clock that has gone back, or of data from another world.
+func (s *Store) warnFuture(head zodb.TID) {
+	if ahead := head.Time().Sub(s.opts.Clock()); head != 0 && ahead > time.Second {
+		s.opts.Logger.Warn("the last transaction lies in the future; new tids follow it one by one until the clock has caught up",
+			"storage", s.name, "last", head.Time().Format(time.RFC3339), "ahead", ahead.Round(time.Second))
+	}
+}
+
+// As finds the abilities that engine and options leave.
+func (s *Store) As(target any) bool {
+	switch p := target.(type) {
+	case *zodb.Watcher:
+		return zodb.SetAs[zodb.Watcher](p, s)
+	case *zodb.Iterator:
+		return zodb.SetAs[zodb.Iterator](p, s)
+	case *zodb.Historian:
+		return zodb.SetAs[zodb.Historian](p, s)
+	case *zodb.Outcomer:
+		return zodb.SetAs[zodb.Outcomer](p, s)
+	case *zodb.RecordIterator:
+		return s.offers(Records) && zodb.SetAs[zodb.RecordIterator](p, s)
+	case *zodb.Undoer:
+		return s.offers(Undo) && zodb.SetAs[zodb.Undoer](p, s)
+	case *zodb.Restorer:
+		return s.offers(Restore) && zodb.SetAs[zodb.Restorer](p, s)
+	case *zodb.Deleter:
+		return s.offers(Delete) && zodb.SetAs[zodb.Deleter](p, s)
+	case *zodb.BlobStore:
+		return s.blobs != nil && zodb.SetAs[zodb.BlobStore](p, s.blobs)
+	case *zodb.Packer:
+		_, ok := s.engine.(Packer)
+		return ok && zodb.SetAs[zodb.Packer](p, s)
+	}
+	return false
+}
+
+func (s *Store) offers(a Abilities) bool { return s.opts.Without&a == 0 }
+
+// Info implements zodb.Storage.
+func (s *Store) Info() zodb.Info {
+	objects, size := s.engine.Stat()
+	return zodb.Info{Name: s.name, Objects: objects, Size: size, ReadOnly: s.readOnly, UUID: s.uuid}
+}
+
+// Stats returns counts for operators.
+func (s *Store) Stats() Stats {
+	locked, waiting := s.locks.counts()
+	return Stats{
+		Commits: s.stats.commits.Load(), Waits: s.stats.waits.Load(), Conflicts: s.stats.conflicts.Load(),
+		Merged: s.stats.merged.Load(), Locked: locked, Waiting: waiting,
+	}
+}
+
+// LastTID implements zodb.Storage.
+func (s *Store) LastTID() zodb.TID { return zodb.TID(s.last.Load()) }
+
+// LoadBefore implements zodb.Storage: the engine's answer, as it was just after
+// the last published transaction.
+func (s *Store) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zodb.Record, error) {
+	if s.closed.Load() {
+		return zodb.Record{}, zodb.ErrClosed
+	}
+	asOf := zodb.TID(s.visible.Load())
+	rec, err := s.engine.LoadBefore(ctx, oid, min(tid, asOf+1))
+	if err != nil {
+		return zodb.Record{}, err
+	}
+	if rec.Next > asOf {
+		rec.Next = 0
+	}
+	rec.AsOf = asOf
+	return rec, nil
+}
+
+// Begin implements zodb.Storage.
+func (s *Store) Begin(_ context.Context, meta zodb.TxnMeta) (zodb.Txn, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	if meta.TID != 0 && !s.offers(Restore) {
+		return nil, fmt.Errorf("a transaction with a given tid: %w", errUnsupported)
+	}
+	return s.newTxn(meta), nil
+}
+
+func (s *Store) writable() error {
+	switch {
+	case s.closed.Load():
+		return zodb.ErrClosed
+	case s.readOnly:
+		return zodb.ErrReadOnly
+	}
+	return nil
+}
+
+// Pack implements zodb.Packer.
+func (s *Store) Pack(ctx context.Context, at time.Time, opts zodb.PackOptions) error {
+	p, ok := s.engine.(Packer)
+	if !ok {
+		return errUnsupported
+	}
+	return p.Pack(ctx, zodb.TIDAt(at), opts)
+}
+
+// LoadBlob implements zodb.BlobStore, as do BlobTempDir and BlobDir.
+func (s *Store) LoadBlob(ctx context.Context, oid zodb.OID, serial zodb.TID) (string, error) {
+	if s.blobs == nil {
+		return "", errUnsupported
+	}
+	return s.blobs.LoadBlob(ctx, oid, serial)
+}
+
+// BlobTempDir returns the directory for files that will become blobs.
+func (s *Store) BlobTempDir() (string, error) {
+	if s.blobs == nil {
+		return "", errUnsupported
+	}
+	return s.blobs.BlobTempDir()
+}
+
+// BlobDir returns the directory of an object's blobs.
+func (s *Store) BlobDir(oid zodb.OID) (string, error) {
+	if s.blobs == nil {
+		return "", errUnsupported
+	}
+	return s.blobs.BlobDir(oid)
+}
+
+// CanRestore marks a zodb.Restorer.
+func (s *Store) CanRestore() {}
+
+// CanDelete marks a zodb.Deleter.
+func (s *Store) CanDelete() {}
+
+// Close finishes what is being committed and closes the engine.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		if !s.readOnly {
+			s.oids.giveBack()
+		}
+		s.closed.Store(true)
+		s.committer.close()
+		s.closeErr = s.engine.Close()
+	})
+	return s.closeErr
+}
+
+// tokens makes tokens: a random part for the process and a count.
+type tokens struct {
+	prefix [8]byte
+	count  atomic.Uint64
+}
+
+func (t *tokens) init() { rand.Read(t.prefix[:]) }
+
+func (s *Store) newToken() (t zodb.Token) {
+	copy(t[:8], s.tokens.prefix[:])
+	binary.BigEndian.PutUint64(t[8:], s.tokens.count.Add(1))
+	return t
+}

@@ -1,0 +1,160 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/zaridb/zari/txnlog"
+	"github.com/zaridb/zari/zodb"
+)
+
+// readUndone fetches the transactions to be undone: their objects must be known
+// before locks are taken.
+func (t *txn) readUndone(ctx context.Context) error {
+	for _, tid := range t.undos[len(t.undone):] {
+		u, err := t.store.transaction(ctx, tid)
+		if err != nil {
+			return err
+		}
+		if u == nil {
+			return &zodb.UndoError{TID: tid, Reason: "there is no such transaction"}
+		}
+		if u.Status != ' ' {
+			return &zodb.UndoError{TID: tid, Reason: "it has been packed"}
+		}
+		t.undone = append(t.undone, u)
+	}
+	return nil
+}
+
+// undo works out the inverse of the transactions to be undone, one after the
+// other. An object that fails in one may be redeemed by a later one, so failures
+// are reported together at the end.
+func (t *txn) undo(ctx context.Context, serials map[zodb.OID]zodb.TID, votes *zodb.Votes) error {
+	failures := make(map[zodb.OID]error)
+	for _, u := range t.undone[t.applied:] {
+		for i := range u.Records {
+			r := &u.Records[i]
+			err := t.undoRecord(ctx, u.TID, r, serials[r.OID])
+			if undoErr, ok := errors.AsType[*zodb.UndoError](err); ok {
+				failures[r.OID] = undoErr
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			delete(failures, r.OID)
+			votes.Resolved = append(votes.Resolved, r.OID)
+		}
+	}
+	t.applied = len(t.undone)
+	var all []error
+	for _, err := range failures {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
+
+// undoRecord buffers the state that r's object had before transaction tid, or a
+// merge of it with what came later.
+func (t *txn) undoRecord(ctx context.Context, tid zodb.TID, r *txnlog.Record, newest zodb.TID) error {
+	fail := func(reason string) error {
+		return &zodb.UndoError{TID: tid, OID: r.OID, HasOID: true, Reason: reason}
+	}
+	before, err := t.store.engine.LoadBefore(ctx, r.OID, tid)
+	created := false
+	if _, ok := errors.AsType[*zodb.NoObjectError](err); ok {
+		created, err = true, nil
+	}
+	if err != nil {
+		return err
+	}
+	current, same, err := t.currentState(ctx, tid, r, newest)
+	if err != nil {
+		return err
+	}
+	switch {
+	case same && created:
+		return t.bufferUndo(write{Record: txnlog.Record{OID: r.OID, Kind: txnlog.Delete, Prev: newest}})
+	case same:
+		w := write{Record: txnlog.Record{OID: r.OID, Data: before.Data, From: before.Serial, Prev: newest}}
+		if w.Blob, err = t.copyBlob(ctx, r.OID, before.Serial); err != nil {
+			return err
+		}
+		return t.bufferUndo(w)
+	case created:
+		return fail("it was created by this transaction and modified by a later one")
+	case current == nil || t.store.opts.Resolver == nil || t.noMerge:
+		return fail("it was modified by a later transaction")
+	}
+	merged, ok := t.store.opts.Resolver.Resolve(r.Data, current, before.Data)
+	if !ok {
+		return fail("it was modified by a later transaction")
+	}
+	return t.bufferUndo(write{Record: txnlog.Record{OID: r.OID, Data: merged, Prev: newest}})
+}
+
+// currentState returns what the object is now, in this transaction or committed,
+// and whether that is what transaction tid made it.
+func (t *txn) currentState(ctx context.Context, tid zodb.TID, r *txnlog.Record, newest zodb.TID) (current []byte, same bool, err error) {
+	if w := t.writes[r.OID]; w != nil {
+		current, err = w.Load()
+		return current, err == nil && w.Kind == r.Kind && bytes.Equal(current, r.Data), err
+	}
+	if newest == tid {
+		return r.Data, true, nil
+	}
+	current, err = t.revision(ctx, r.OID, newest)
+	if err != nil {
+		return nil, false, err
+	}
+	deleted := r.Kind == txnlog.Delete
+	return current, deleted == (current == nil) && bytes.Equal(current, r.Data), nil
+}
+
+func (t *txn) bufferUndo(w write) error {
+	w.undone = true
+	return t.buffer("undo", w)
+}
+
+// copyBlob stages a copy of the blob of a revision, if it has one, since every
+// revision owns its blob file.
+func (t *txn) copyBlob(ctx context.Context, oid zodb.OID, serial zodb.TID) (path string, err error) {
+	if t.store.blobs == nil {
+		return "", nil
+	}
+	src, err := t.store.blobs.LoadBlob(ctx, oid, serial)
+	if _, ok := errors.AsType[*zodb.NoObjectError](err); ok {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	dir, err := t.store.blobs.BlobTempDir()
+	if err != nil {
+		return "", err
+	}
+	return copyFile(src, dir)
+}
+
+func copyFile(src, dir string) (path string, err error) {
+	in, err := os.Open(src)
+	if err != nil {
+		return "", fmt.Errorf("copying a blob: %w", err)
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(dir, "undo-*.tmp")
+	if err != nil {
+		return "", fmt.Errorf("copying a blob: %w", err)
+	}
+	_, err = io.Copy(out, in)
+	if err = errors.Join(err, out.Close()); err != nil {
+		os.Remove(out.Name())
+		return "", fmt.Errorf("copying a blob: %w", err)
+	}
+	return out.Name(), nil
+}

@@ -1,0 +1,224 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/zaridb/zari/internal/planted"
+	"github.com/zaridb/zari/txnlog"
+	"github.com/zaridb/zari/zodb"
+)
+
+// Vote locks, checks and reserves. See the package documentation.
+func (t *txn) Vote(ctx context.Context) (zodb.Votes, error) {
+	if err := t.buffering("vote"); err != nil {
+		return zodb.Votes{}, err
+	}
+	votes, err := t.vote(ctx)
+	if err != nil {
+		t.Abort()
+		return zodb.Votes{}, err
+	}
+	t.phase = voted
+	if len(votes.Conflicts) > 0 {
+		t.phase = conflicted
+	}
+	return votes, nil
+}
+
+func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
+	if err := t.store.committer.ready(); err != nil {
+		return zodb.Votes{}, err
+	}
+	if err := t.readUndone(ctx); err != nil {
+		return zodb.Votes{}, err
+	}
+	if err := t.lock(ctx); err != nil {
+		return zodb.Votes{}, err
+	}
+	if t.meta.TID != 0 && t.meta.TID <= t.store.committer.lastGiven() {
+		return zodb.Votes{}, fmt.Errorf("transaction %v cannot be added after transaction %v", t.meta.TID, t.store.committer.lastGiven())
+	}
+	serials, err := t.serials(ctx)
+	if err != nil {
+		return zodb.Votes{}, err
+	}
+	if err := t.checkReads(serials); err != nil {
+		return zodb.Votes{}, err
+	}
+	var votes zodb.Votes
+	if err := t.undo(ctx, serials, &votes); err != nil {
+		return zodb.Votes{}, err
+	}
+	if err := t.checkWrites(ctx, serials, &votes); err != nil {
+		return zodb.Votes{}, err
+	}
+	if len(votes.Conflicts) > 0 {
+		return votes, nil
+	}
+	t.store.oids.raise(t.order)
+	return votes, t.reserve()
+}
+
+// lock takes the locks of all objects, or of those that turned up since the last
+// vote.
+func (t *txn) lock(ctx context.Context) error {
+	modes := t.lockModes()
+	if t.locks != nil {
+		if oid, ok := t.store.locks.tryExtend(t.locks, modes); !ok {
+			return &zodb.ConflictError{OID: oid, Reason: "object is locked by another transaction"}
+		}
+		return nil
+	}
+	req, waited, err := t.store.locks.lock(ctx, modes, t.store.opts.LockWait)
+	if waited {
+		t.store.stats.waits.Add(1)
+	}
+	if errors.Is(err, errLockTimeout) {
+		return &zodb.ConflictError{OID: t.anyOID(), Reason: err.Error()}
+	}
+	t.locks = req
+	return err
+}
+
+func (t *txn) lockModes() map[zodb.OID]lockMode {
+	modes := make(map[zodb.OID]lockMode, len(t.order)+len(t.checks)+1)
+	for oid := range t.checks {
+		modes[oid] = shared
+	}
+	for _, oid := range t.order {
+		modes[oid] = exclusive
+	}
+	for _, u := range t.undone {
+		for i := range u.Records {
+			modes[u.Records[i].OID] = exclusive
+		}
+	}
+	modes[wholeStorage] = shared
+	if t.meta.TID != 0 {
+		modes[wholeStorage] = exclusive
+	}
+	return modes
+}
+
+func (t *txn) anyOID() zodb.OID {
+	if len(t.order) > 0 {
+		return t.order[0]
+	}
+	return 0
+}
+
+// serials returns the newest serial of every object that is locked.
+func (t *txn) serials(ctx context.Context) (map[zodb.OID]zodb.TID, error) {
+	modes := t.lockModes()
+	delete(modes, wholeStorage)
+	oids := slices.Collect(maps.Keys(modes))
+	tids, err := t.store.engine.Serials(ctx, oids)
+	if err != nil {
+		return nil, err
+	}
+	serials := make(map[zodb.OID]zodb.TID, len(oids))
+	for i, oid := range oids {
+		serials[oid] = tids[i]
+	}
+	return serials, nil
+}
+
+func (t *txn) checkReads(serials map[zodb.OID]zodb.TID) error {
+	for oid, read := range t.checks {
+		if committed := serials[oid]; committed != read && !planted.SkipCheckCurrent {
+			t.store.stats.conflicts.Add(1)
+			return &zodb.ConflictError{OID: oid, Committed: committed, Read: read, Check: true}
+		}
+	}
+	return nil
+}
+
+// checkWrites merges or reports the writes that were made from an old revision.
+func (t *txn) checkWrites(ctx context.Context, serials map[zodb.OID]zodb.TID, votes *zodb.Votes) error {
+	for _, oid := range t.order {
+		w := t.writes[oid]
+		committed := serials[oid]
+		w.Prev = committed
+		if w.restored || w.undone || committed == 0 || committed == w.base ||
+			planted.SkipConflictCheck && planted.Seldom() {
+			continue
+		}
+		if w.Kind == txnlog.Delete {
+			t.store.stats.conflicts.Add(1)
+			return &zodb.ConflictError{OID: oid, Committed: committed, Read: w.base}
+		}
+		merged, err := t.merge(ctx, w, committed)
+		if err != nil {
+			return err
+		}
+		if merged {
+			votes.Resolved = append(votes.Resolved, oid)
+			continue
+		}
+		data, err := w.Load()
+		if err != nil {
+			return err
+		}
+		t.store.stats.conflicts.Add(1)
+		votes.Conflicts = append(votes.Conflicts, zodb.Conflict{OID: oid, Committed: committed, Read: w.base, Data: data})
+	}
+	return nil
+}
+
+// merge tries to merge a write with the committed state, and reports whether it
+// could.
+func (t *txn) merge(ctx context.Context, w *write, committed zodb.TID) (bool, error) {
+	if t.noMerge || t.store.opts.Resolver == nil || w.base == 0 {
+		return false, nil
+	}
+	base, err := t.revision(ctx, w.OID, w.base)
+	if err != nil || base == nil {
+		return false, err
+	}
+	theirs, err := t.revision(ctx, w.OID, committed)
+	if err != nil || theirs == nil {
+		return false, err
+	}
+	wanted, err := w.Load()
+	if err != nil {
+		return false, err
+	}
+	data, ok := t.store.opts.Resolver.Resolve(base, theirs, wanted)
+	if !ok {
+		return false, nil
+	}
+	w.Data, w.Spooled, w.base = data, nil, committed
+	t.store.stats.merged.Add(1)
+	return true, nil
+}
+
+// revision returns the data that transaction serial wrote for oid, nil if there
+// are none.
+func (t *txn) revision(ctx context.Context, oid zodb.OID, serial zodb.TID) ([]byte, error) {
+	rec, err := t.store.engine.LoadBefore(ctx, oid, serial+1)
+	if _, ok := errors.AsType[*zodb.NoObjectError](err); ok {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if rec.Serial != serial {
+		return nil, nil
+	}
+	return rec.Data, nil
+}
+
+// reserve sets space aside, so that a full disk fails the vote and not Finish.
+func (t *txn) reserve() error {
+	r, ok := t.store.engine.(Reserver)
+	if !ok {
+		return nil
+	}
+	release, err := r.Reserve(r.Space(t.record()))
+	t.release = release
+	return err
+}

@@ -1,0 +1,250 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/zaridb/zari/internal/planted"
+	"github.com/zaridb/zari/zeo/wire"
+	"github.com/zaridb/zari/zodb"
+)
+
+// hub stands between one storage and the connections that use it.
+type hub struct {
+	id      string
+	storage zodb.Storage
+	opts    *Options
+	stats   *stats
+	stop    func()
+
+	mu       sync.Mutex
+	view     zodb.TID // the last tid that was queued on the connections
+	sessions map[*session]bool
+	finishes map[zodb.Token]finish // those under way
+	recent   []zodb.Change         // the invalidation queue, oldest first
+	base     zodb.TID              // all changes after it are in recent
+
+	flushing bool // a flush of all outboxes is due
+
+	recentMu sync.Mutex
+	changed  map[zodb.OID]zodb.TID // the last change of each object in changes
+	changes  []zodb.Change         // the most recent ones, oldest first
+	floor    zodb.TID              // all changes after it are in changed
+}
+
+// finish is a tpc_finish whose answer the hub queues.
+type finish struct {
+	session *session
+	msgID   wire.RawID
+}
+
+// rememberedChanges is how many changes loads can look up to see whether an
+// object changed while it was read. Loads are far shorter than that.
+const rememberedChanges = 512
+
+// flushDelay is how long invalidations may wait for company. A client that gets
+// an answer gets them at once with it.
+const flushDelay = 200 * time.Microsecond
+
+func newHub(id string, s zodb.Storage, opts *Options, finishSeconds prometheus.Observer) (*hub, error) {
+	h := &hub{
+		id: id, storage: s, opts: opts, stats: newStats(opts.Clock, finishSeconds),
+		sessions: make(map[*session]bool), finishes: make(map[zodb.Token]finish),
+		changed: make(map[zodb.OID]zodb.TID), stop: func() {},
+	}
+	w, ok := zodb.As[zodb.Watcher](s)
+	if !ok {
+		return nil, &zodb.OpError{Storage: id, Op: "serve", Err: errNoWatcher}
+	}
+	h.mu.Lock() // hold back changes until the past is in place
+	defer h.mu.Unlock()
+	h.view, h.stop = w.Observe(h.publish)
+	h.floor, h.base = h.view, h.view
+	return h, h.fillQueue()
+}
+
+// fillQueue puts the last transactions of the storage into the invalidation
+// queue, so that clients need not drop their caches when a server restarts.
+func (h *hub) fillQueue() error {
+	it, ok := zodb.As[zodb.Iterator](h.storage)
+	if !ok || h.view == 0 {
+		return nil
+	}
+	for t, err := range it.Backward(context.Background(), h.view) {
+		if err != nil {
+			return err
+		}
+		h.base = t.TID - 1
+		h.recent = append(h.recent, changeOf(t))
+		if len(h.recent) >= h.opts.InvalidationQueueSize {
+			break
+		}
+	}
+	slices.Reverse(h.recent)
+	return nil
+}
+
+func changeOf(t *zodb.Transaction) zodb.Change {
+	c := zodb.Change{TID: t.TID, Token: t.Token}
+	for i := range t.Records {
+		c.OIDs = append(c.OIDs, t.Records[i].OID)
+	}
+	return c
+}
+
+// publish queues one change on every connection. The storage calls it in tid
+// order, before the locks of the transaction are freed.
+func (h *hub) publish(c zodb.Change) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.remember(c)
+	h.view = c.TID
+	committer, own := h.finishes[c.Token]
+	delete(h.finishes, c.Token)
+	var frames frameCache
+	for s := range h.sessions {
+		if own && s == committer.session {
+			s.queueFinished(committer.msgID, c.TID)
+			continue
+		}
+		s.queueInvalidation(c, &frames)
+	}
+	h.flushSoon()
+}
+
+// remember keeps what getInvalidations and loads will ask for.
+func (h *hub) remember(c zodb.Change) {
+	h.recent = append(h.recent, c)
+	if n := len(h.recent) - h.opts.InvalidationQueueSize; n > 0 {
+		h.base = h.recent[n-1].TID
+		h.recent = h.recent[n:]
+	}
+	h.recentMu.Lock()
+	defer h.recentMu.Unlock()
+	h.changes = append(h.changes, c)
+	for _, oid := range c.OIDs {
+		h.changed[oid] = c.TID
+	}
+	if len(h.changes) > rememberedChanges {
+		h.forget(h.changes[0])
+		h.changes = h.changes[1:]
+	}
+}
+
+func (h *hub) forget(c zodb.Change) {
+	h.floor = c.TID
+	for _, oid := range c.OIDs {
+		if h.changed[oid] == c.TID {
+			delete(h.changed, oid)
+		}
+	}
+}
+
+// changedSince reports whether the object may have changed after tid.
+func (h *hub) changedSince(oid zodb.OID, tid zodb.TID) bool {
+	h.recentMu.Lock()
+	defer h.recentMu.Unlock()
+	return tid < h.floor || h.changed[oid] > tid
+}
+
+// flushSoon makes the writers send what was queued, unless an answer takes it
+// along before. h.mu is held.
+func (h *hub) flushSoon() {
+	if h.flushing {
+		return
+	}
+	h.flushing = true
+	time.AfterFunc(flushDelay, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.flushing = false
+		for s := range h.sessions {
+			if s.out.pending() > 0 {
+				s.out.signal()
+			}
+		}
+	})
+}
+
+// join adds a session, which hears of all changes after the view that answer
+// queues.
+func (h *hub) join(s *session, answer func(view zodb.TID)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	view := h.view
+	if planted.RegisterGap {
+		h.mu.Unlock()
+		planted.Stall()
+		h.mu.Lock()
+	}
+	s.out.view.Store(uint64(view))
+	h.sessions[s] = true
+	answer(view)
+}
+
+func (h *hub) leave(s *session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.sessions, s)
+}
+
+func (h *hub) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.sessions)
+}
+
+// expect announces a finish: the hub queues its answer among the invalidations.
+func (h *hub) expect(token zodb.Token, f finish) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.finishes[token] = f
+}
+
+func (h *hub) unexpect(token zodb.Token) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.finishes, token)
+}
+
+// answerChanges lets answer queue what changed after tid, and the tid up to which
+// the connections have been told; both go together with what is on the wire. It
+// reports false, and queues nothing, if the queue does not reach back to tid, or
+// tid is not a transaction that it knows.
+func (h *hub) answerChanges(tid zodb.TID, also []zodb.OID, answer func(oids []zodb.OID, view zodb.TID)) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := len(h.recent)
+	for i > 0 && h.recent[i-1].TID > tid {
+		i--
+	}
+	known := i > 0 && h.recent[i-1].TID == tid || tid != 0 && (tid == h.base || tid == h.view)
+	if !known {
+		return false
+	}
+	oids := slices.Clone(also)
+	for _, c := range h.recent[i:] {
+		oids = append(oids, c.OIDs...)
+	}
+	slices.Sort(oids)
+	answer(slices.Compact(oids), h.view)
+	return true
+}
+
+// broadcastInfo tells all clients the length and size of the storage.
+func (h *hub) broadcastInfo() {
+	info := h.storage.Info()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.sessions {
+		s.out.add(func(dst []byte) []byte { return s.codec.AppendInfo(dst, info.Objects, info.Size) })
+	}
+	h.flushSoon()
+}
+
+// frameCache holds an invalidation encoded once for each codec.
+type frameCache map[wire.Codec][]byte
