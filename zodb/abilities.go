@@ -94,7 +94,8 @@ type (
 	// Packer drops old revisions.
 	Packer interface {
 		// Pack removes the revisions that nobody sees who looks at or after at,
-		// and with GC also the objects that cannot be reached then. It returns
+		// and with GC also the objects that cannot be reached then. Options left
+		// zero are as the storage is configured. It returns
 		// errors.ErrUnsupported for an option it does not have.
 		Pack(ctx context.Context, at time.Time, opts PackOptions) error
 	}
@@ -219,7 +220,7 @@ type UndoEntry struct {
 
 // PackOptions says how to pack.
 type PackOptions struct {
-	GC       bool // drop objects that cannot be reached from the root
-	KeepOld  bool // keep the old medium beside the new one where that is a file
+	GC       bool // drop objects that cannot be reached from the root, also where the storage is not configured to
+	KeepOld  bool // keep the old medium beside the new one where that is a file, likewise
 	Progress func(done, total int64)
 }

@@ -29,6 +29,9 @@ type Options struct {
 	// References finds the oids that a record refers to. Without it, Pack cannot
 	// collect garbage.
 	References func(data []byte, dst []zodb.OID) ([]zodb.OID, error)
+
+	// PackGC makes every Pack collect garbage, also where the caller did not ask.
+	PackGC bool
 }
 
 // Engine keeps a database in memory.

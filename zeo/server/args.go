@@ -27,12 +27,15 @@ func textOrBytes(m *wire.Message, i int) ([]byte, error) {
 	return bytes.Clone(b), nil
 }
 
-// oidSerial reads the arguments (oid, serial, ...). A serial of None is that of a
-// new object.
+// oidSerial reads the arguments (oid, serial, ...). None, or an empty text, is the
+// serial of a new object.
 func oidSerial(m *wire.Message) (zodb.OID, zodb.TID, error) {
 	oid, err := m.OID(0)
 	if err != nil {
 		return 0, 0, err
+	}
+	if b, err := textOrBytes(m, 1); err == nil && len(b) == 0 {
+		return oid, 0, nil
 	}
 	serial, err := m.OptTID(1)
 	return oid, serial, err

@@ -317,7 +317,7 @@ func firstError(errs ...error) error {
 func (x *session) pack(ctx context.Context, p zodb.Packer, at time.Time) error {
 	x.log().Info("pack started", "storage", x.hub.id, "time", at)
 	began := time.Now()
-	err := p.Pack(ctx, at, zodb.PackOptions{GC: true})
+	err := p.Pack(ctx, at, zodb.PackOptions{})
 	if err != nil {
 		x.log().Error("pack failed", "storage", x.hub.id, "err", err)
 		return err

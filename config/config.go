@@ -1,0 +1,167 @@
+package config
+
+import (
+	"strings"
+	"time"
+
+	"github.com/zaridb/zari/config/pylog"
+	"github.com/zaridb/zari/config/zconfig"
+)
+
+// Config is what a file says.
+type Config struct {
+	ZEO      Server
+	Storages []Storage // at least one, in the order of the file, by different names
+	EventLog *EventLog // nil: nothing is said of logs
+	Notes    []Note    // what a person should know of this file, in the order of the lines
+}
+
+// Note is something in a file that is accepted but does not do what it would do
+// with Python's server.
+type Note struct {
+	Pos  zconfig.Pos
+	Text string
+}
+
+// String returns "FILE:LINE: text".
+func (n Note) String() string { return n.Pos.String() + ": " + n.Text }
+
+// Errors are the faults of a file, in the order of the lines.
+type Errors []*zconfig.Error
+
+// Error returns a line for each fault.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, err := range e {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the faults.
+func (e Errors) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i, err := range e {
+		errs[i] = err
+	}
+	return errs
+}
+
+// Server is the section <zeo>.
+type Server struct {
+	Pos     zconfig.Pos
+	Address zconfig.Address // address: where clients connect
+
+	ReadOnly                 bool          // read-only: no client may write
+	InvalidationQueueSize    int           // invalidation-queue-size, default 100
+	InvalidationAge          time.Duration // invalidation-age, in seconds in the file; 0: not used
+	TransactionTimeout       time.Duration // transaction-timeout, in seconds in the file; 0: none
+	ClientConflictResolution bool          // client-conflict-resolution
+	Msgpack                  bool          // msgpack, or else whether ZEO_MSGPACK is in the environment
+	PIDFilename              string        // pid-filename, or else $INSTANCE_HOME/var/ZEO.pid; "": none
+	SSL                      *SSL          // <ssl>; nil: no TLS
+
+	// Zari's own keys. Zero means the server's default.
+
+	MetricsAddress       *zconfig.Address // metrics-address: metrics and health over HTTP; without a host: 127.0.0.1
+	MaxFrameSize         int64            // max-frame-size: bytes of one message from a client
+	MaxConnections       int              // max-connections
+	MaxTransactionMemory int64            // max-transaction-memory: bytes of a transaction that are not spooled to disk
+	MaxIterators         int              // max-iterators: open at a time on one connection
+	MaxQueueSize         int64            // max-queue-size: bytes that wait for a client which does not read
+	SlowCommit           time.Duration    // slow-commit: commits that take longer are logged
+}
+
+// SSL is the section <ssl> of <zeo>.
+type SSL struct {
+	Pos         zconfig.Pos
+	Certificate string // certificate: the server's, in PEM
+	Key         string // key, in PEM; "": it is in the file of the certificate
+
+	// authenticate: a file or folder with the certificates that clients' ones are
+	// checked against; "" with SystemRoots.
+	Authenticate string
+	SystemRoots  bool // authenticate SIGNED, or -: the authorities that the system trusts
+}
+
+// Storage is a section that names a storage: a *[FileStorage], *[MappingStorage],
+// *[BlobStorage] or *[DelayedStorage].
+type Storage interface {
+	// StorageName is the section's name, in lower case. That of an outermost
+	// section is what clients ask for, and "1" where there is none in the file.
+	StorageName() string
+	// Position is the section's first line.
+	Position() zconfig.Pos
+
+	base() *Base
+}
+
+// Base is what all storages have.
+type Base struct {
+	Name string
+	Pos  zconfig.Pos
+}
+
+// StorageName returns the name.
+func (b *Base) StorageName() string { return b.Name }
+
+// Position returns the section's first line.
+func (b *Base) Position() zconfig.Pos { return b.Pos }
+
+func (b *Base) base() *Base { return b }
+
+var (
+	_ Storage = (*FileStorage)(nil)
+	_ Storage = (*MappingStorage)(nil)
+	_ Storage = (*BlobStorage)(nil)
+	_ Storage = (*DelayedStorage)(nil)
+)
+
+// FileStorage is the section <filestorage>: a Data.fs.
+type FileStorage struct {
+	Base
+	Path        string // path
+	BlobDir     string // blob-dir; "": no blobs
+	Create      bool   // create: throw away what is there
+	ReadOnly    bool   // read-only
+	Quota       int64  // quota: bytes that the file may have; 0: no limit
+	PackGC      bool   // pack-gc, default true: packing removes what cannot be reached
+	PackKeepOld bool   // pack-keep-old, default true: packing leaves a .old file
+}
+
+// MappingStorage is the section <mappingstorage>: a storage in memory.
+type MappingStorage struct {
+	Base
+	Title string // name, default "Mapping Storage": what the storage calls itself
+}
+
+// BlobStorage is the section <blobstorage>: blobs for a storage without.
+type BlobStorage struct {
+	Base
+	BlobDir string // blob-dir
+	Storage Storage
+}
+
+// DelayedStorage is the section <loaddelayed_storage> of %import ZEO.tests: a
+// storage whose loads take a little longer, at random, than they need to. It is
+// there for tests of the order of what clients see.
+type DelayedStorage struct {
+	Base
+	Storage Storage
+}
+
+// EventLog is the section <eventlog>.
+type EventLog struct {
+	Pos   zconfig.Pos
+	Level pylog.Level // level, default info: what is logged at all
+	Files []LogFile
+}
+
+// LogFile is the section <logfile> of <eventlog>.
+type LogFile struct {
+	Pos    zconfig.Pos
+	Path   string        // path; STDOUT and STDERR mean the streams
+	Level  pylog.Level   // level, default notset: all that the event log has
+	Format *pylog.Format // format and dateformat
+	Delay  bool          // delay: the file is made when the first line is written
+}

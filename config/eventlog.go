@@ -1,0 +1,106 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/zaridb/zari/config/pylog"
+	"github.com/zaridb/zari/config/zconfig"
+)
+
+// otherHandlers are log handlers of ZConfig that are known, but not to be had.
+var otherHandlers = []string{"syslog", "email-notifier", "http-logger", "win32-eventlog"}
+
+func (l *loader) eventLog(s *zconfig.Section) *EventLog {
+	r := l.reader(s, "")
+	e := &EventLog{Pos: s.Pos, Level: get(r, "level", pylog.ParseLevel, pylog.Info)}
+	r.finish()
+	for _, sub := range s.Sections {
+		switch {
+		case sub.Type == "logfile":
+			e.Files = append(e.Files, l.logFile(sub))
+		case slices.Contains(otherHandlers, sub.Type):
+			l.fail(sub.Pos, "use <logfile>", "<%s> is not supported yet", sub.Type)
+		default:
+			l.fail(sub.Pos, zconfig.DidYouMean(sub.Type, []string{"logfile"}), "there is no section <%s> in %v", sub.Type, s)
+		}
+	}
+	return e
+}
+
+func (l *loader) logFile(s *zconfig.Section) LogFile {
+	r := l.reader(s, "")
+	f := LogFile{
+		Pos:   s.Pos,
+		Path:  need(r, "path", l.path),
+		Level: get(r, "level", pylog.ParseLevel, pylog.NotSet),
+		Delay: get(r, "delay", zconfig.Boolean, false),
+	}
+	f.Format = l.logFormat(r)
+	l.rotation(r, f)
+	r.finish()
+	l.noSections(s)
+	return f
+}
+
+func (l *loader) logFormat(r *reader) *pylog.Format {
+	format := get(r, "format", compiledFormat, pylog.DefaultFormat)
+	date := get(r, "dateformat", compiledDate, pylog.DefaultDateFormat)
+	r.remark("formatter", "names a Python class, and is not used: lines are written as logging.Formatter writes them")
+	get(r, "arbitrary-fields", zconfig.Boolean, false)
+	get(r, "style", classic, "")
+	f, err := pylog.Compile(format, date)
+	if err != nil {
+		l.fail(r.s.Pos, "", "%v", err)
+	}
+	return f
+}
+
+func compiledFormat(s string) (string, error) {
+	s = pylog.Unescape(s)
+	_, err := pylog.Compile(s, "")
+	return s, err
+}
+
+func compiledDate(s string) (string, error) {
+	_, err := pylog.Compile("", s)
+	return s, err
+}
+
+func classic(s string) (string, error) {
+	if !strings.EqualFold(s, "classic") {
+		return "", fmt.Errorf("%q is not supported yet: write the fields as %%(message)s, in style classic", s)
+	}
+	return s, nil
+}
+
+// rotation reads the keys that have the log file's owner rotate it. Zari leaves
+// that to those who rotate all logs.
+func (l *loader) rotation(r *reader, f LogFile) {
+	const instead = "does not rotate the log: move the file away (logrotate) and send SIGUSR2"
+	when := get(r, "when", text, "") != ""
+	size := get(r, "max-size", zconfig.ByteSize, 0) > 0
+	old := get(r, "old-files", count, 0) > 0
+	get(r, "interval", count, 0)
+	if (when || size || old) && f.isStream() {
+		l.fail(r.s.Pos, "", "%s cannot be rotated", f.Path)
+		return
+	}
+	switch {
+	case when:
+		r.remark("when", instead)
+	case size:
+		r.remark("max-size", instead)
+	case old:
+		r.remark("old-files", instead)
+	}
+	if k := r.key("encoding"); k != nil && !strings.EqualFold(strings.ReplaceAll(k.Value, "-", ""), "utf8") {
+		l.note(k.Pos, "encoding is not used: logs are written in UTF-8")
+	}
+	if f.Delay && f.isStream() {
+		r.remark("delay", "means nothing for "+f.Path)
+	}
+}
+
+func (f *LogFile) isStream() bool { return f.Path == "STDOUT" || f.Path == "STDERR" }

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zaridb/zari/config/zconfig"
+)
+
+// reader reads the keys of one section. Whoever uses it asks for each key that
+// there may be, and calls finish, which refuses the keys that nobody asked for.
+type reader struct {
+	*loader
+	s     *zconfig.Section
+	where string // for messages
+	known []string
+	keys  map[string]*zconfig.Key // by lower-case name
+}
+
+func (l *loader) reader(s *zconfig.Section, where string) *reader {
+	if where == "" {
+		where = "in " + s.String()
+	}
+	r := &reader{loader: l, s: s, where: where, keys: make(map[string]*zconfig.Key)}
+	for i := range s.Keys {
+		k := &s.Keys[i]
+		if first, ok := r.keys[k.Lower()]; ok {
+			l.fail(k.Pos, "", "%q is given already, at %v", k.Name, first.Pos)
+			continue
+		}
+		r.keys[k.Lower()] = k
+	}
+	return r
+}
+
+// key returns the key, nil if it is not there.
+func (r *reader) key(name string) *zconfig.Key {
+	r.known = append(r.known, name)
+	return r.keys[name]
+}
+
+// get reads a key by one of the data types. A value that does not parse is
+// reported, and the default returned.
+func get[T any](r *reader, name string, parse func(string) (T, error), def T) T {
+	k := r.key(name)
+	if k == nil {
+		return def
+	}
+	v, err := parse(k.Value)
+	if err != nil {
+		r.fail(k.Pos, "", "%s: %v", name, err)
+		return def
+	}
+	return v
+}
+
+// need is get of a key that must be there.
+func need[T any](r *reader, name string, parse func(string) (T, error)) T {
+	var zero T
+	if r.key(name) == nil {
+		r.fail(r.s.Pos, "", "%v has no %q, and needs one", r.s, name)
+		return zero
+	}
+	return get(r, name, parse, zero)
+}
+
+// refuse reports the key, if it is there, as one that cannot be had.
+func (r *reader) refuse(name, why string) {
+	if k := r.key(name); k != nil {
+		r.fail(k.Pos, "", "%s: %s", name, why)
+	}
+}
+
+// remark makes a note of the key, if it is there.
+func (r *reader) remark(name, text string) {
+	if k := r.key(name); k != nil {
+		r.note(k.Pos, name+" "+text)
+	}
+}
+
+// finish refuses the keys that nobody asked for.
+func (r *reader) finish() {
+	for _, k := range r.s.Keys {
+		if !slices.Contains(r.known, k.Lower()) {
+			r.fail(k.Pos, zconfig.DidYouMean(k.Name, r.known), "unknown key %q %s", k.Name, r.where)
+		}
+	}
+}
+
+// noSections refuses all sections in s but those of the given types.
+func (l *loader) noSections(s *zconfig.Section, but ...string) {
+	for _, sub := range s.Sections {
+		if !slices.Contains(but, sub.Type) {
+			l.fail(sub.Pos, zconfig.DidYouMean(sub.Type, but), "there is no section <%s> in %v", sub.Type, s)
+		}
+	}
+}
+
+func text(s string) (string, error) { return s, nil }
+
+// path reads a path that must not be empty.
+func (l *loader) path(s string) (string, error) {
+	if s == "" {
+		return "", fmt.Errorf("a path is missing")
+	}
+	return l.optionalPath(s)
+}
+
+// optionalPath reads a path, and replaces a ~ at its beginning by $HOME.
+func (l *loader) optionalPath(s string) (string, error) {
+	if strings.ContainsRune(s, 0) {
+		return "", fmt.Errorf("%q is not a path", s)
+	}
+	rest, ok := strings.CutPrefix(s, "~")
+	if !ok {
+		return s, nil
+	}
+	home, found := l.env("HOME")
+	switch {
+	case rest != "" && rest[0] != '/':
+		return "", fmt.Errorf("%q: write the home folder of another user in full", s)
+	case !found || home == "":
+		return "", fmt.Errorf("%q: HOME is not set in the environment", s)
+	}
+	return filepath.Join(home, rest), nil
+}
+
+// count reads a whole number that is not negative.
+func count(s string) (int, error) {
+	n, err := zconfig.Integer(s)
+	switch {
+	case err != nil:
+		return 0, err
+	case n < 0:
+		return 0, fmt.Errorf("%d is negative", n)
+	case n > math.MaxInt32:
+		return 0, fmt.Errorf("%d is too large", n)
+	}
+	return int(n), nil
+}
+
+// seconds reads a number of seconds, which need not be whole.
+func seconds(s string) (time.Duration, error) {
+	n, err := zconfig.Float(s)
+	switch {
+	case err != nil:
+		return 0, err
+	case n < 0:
+		return 0, fmt.Errorf("%v is negative", n)
+	case n > math.MaxInt32:
+		return 0, fmt.Errorf("%v is too large", n)
+	}
+	return time.Duration(n * float64(time.Second)), nil
+}

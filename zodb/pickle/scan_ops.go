@@ -1,0 +1,177 @@
+package pickle
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/zaridb/zari/zodb"
+)
+
+// reference ends a persistent id. Bytes, and tuples that begin with bytes, refer
+// to an object of this database; lists never do, unless they hold one item only
+// (weak, too). Anything else, and any oid that has not eight bytes, is unsure.
+func (s *scanner) reference(int) bool {
+	n := len(s.stack) - 1
+	if n < s.floor() {
+		return false
+	}
+	c := s.stack[n]
+	s.stack[n] = cell{}
+	switch c.kind {
+	case aList:
+		return true
+	case anOID, aPair:
+		if c.size != 8 {
+			return false
+		}
+		s.dst = append(s.dst, zodb.OID(binary.BigEndian.Uint64(s.in[c.at:])))
+		return true
+	}
+	return false
+}
+
+func (s *scanner) mark(int) bool {
+	s.marks = append(s.marks, len(s.stack))
+	return true
+}
+
+// drop is POP, which also takes back a mark that nothing lies on.
+func (s *scanner) drop(int) bool {
+	if n := len(s.marks); n > 0 && s.marks[n-1] == len(s.stack) {
+		s.marks = s.marks[:n-1]
+		return true
+	}
+	return s.pop(1)
+}
+
+func (s *scanner) toMark(int) bool {
+	m, ok := s.popMark()
+	if ok {
+		s.stack = s.stack[:m]
+	}
+	return ok
+}
+
+func (s *scanner) dup(int) bool {
+	n := len(s.stack)
+	return n > s.floor() && s.push(s.stack[n-1])
+}
+
+func (s *scanner) emptyList(int) bool { return s.push(cell{kind: aList}) }
+
+// tupleOf returns the cell of a tuple with the given first item.
+func tupleOf(first cell) cell {
+	if first.kind == anOID {
+		return cell{aPair, first.at, first.size}
+	}
+	return cell{}
+}
+
+func (s *scanner) tupleN(n int) bool {
+	m := len(s.stack) - n
+	if m < s.floor() {
+		return false
+	}
+	c := tupleOf(s.stack[m])
+	if n != 2 && c.kind == aPair {
+		c = cell{}
+	}
+	s.stack = s.stack[:m]
+	return s.push(c)
+}
+
+func (s *scanner) tuple(int) bool {
+	m, ok := s.popMark()
+	if !ok {
+		return false
+	}
+	c := cell{}
+	if len(s.stack)-m == 2 {
+		c = tupleOf(s.stack[m])
+	}
+	s.stack = s.stack[:m]
+	return s.push(c)
+}
+
+func (s *scanner) list(int) bool {
+	return s.toMark(0) && s.push(cell{kind: aList})
+}
+
+func (s *scanner) replaceMark(int) bool {
+	return s.toMark(0) && s.push(cell{})
+}
+
+func (s *scanner) inst(int) bool {
+	return s.line() && s.line() && s.replaceMark(0)
+}
+
+// absorb puts the last n values into the one below.
+func (s *scanner) absorb(n int) bool {
+	return s.pop(n) && len(s.stack) > s.floor()
+}
+
+func (s *scanner) absorbMark(int) bool {
+	return s.toMark(0) && len(s.stack) > s.floor()
+}
+
+// combine makes one value of the last n.
+func (s *scanner) combine(n int) bool {
+	return s.pop(n) && s.push(cell{})
+}
+
+func (s *scanner) line() bool {
+	n := bytes.IndexByte(s.in[s.pos:], '\n')
+	s.pos += n + 1
+	return n >= 0
+}
+
+func (s *scanner) global(int) bool {
+	return s.line() && s.line() && s.push(cell{})
+}
+
+func (s *scanner) index(width int) (int, bool) {
+	if width > len(s.in)-s.pos {
+		return 0, false
+	}
+	b := s.in[s.pos:]
+	s.pos += width
+	if width == 1 {
+		return int(b[0]), true
+	}
+	return int(binary.LittleEndian.Uint32(b)), true
+}
+
+// put enters the last value in the memo. Entries that leave a wide gap are left
+// to the full reader.
+func (s *scanner) put(width int) bool {
+	i, ok := s.index(width)
+	if !ok || len(s.stack) <= s.floor() || i < 0 || i > len(s.memo)+len(s.in) {
+		return false
+	}
+	c := s.stack[len(s.stack)-1]
+	if i == len(s.memo) {
+		s.memo = append(s.memo, c)
+		return true
+	}
+	for len(s.memo) <= i {
+		s.memo = append(s.memo, cell{kind: noCell})
+	}
+	s.memo[i] = c
+	return true
+}
+
+func (s *scanner) get(width int) bool {
+	i, ok := s.index(width)
+	if !ok || i < 0 || i >= len(s.memo) || s.memo[i].kind == noCell {
+		return false
+	}
+	return s.push(s.memo[i])
+}
+
+func (s *scanner) memoize(int) bool {
+	if len(s.stack) <= s.floor() {
+		return false
+	}
+	s.memo = append(s.memo, s.stack[len(s.stack)-1])
+	return true
+}
