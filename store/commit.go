@@ -19,7 +19,8 @@ type commit struct {
 	rec       *txnlog.Txn
 	committed func(zodb.TID)
 	meta      *Meta
-	done      chan error
+	done      chan error // gets one answer
+	answered  bool       // it has got it: the fate was not known then
 }
 
 func (c *commit) bytes() (n int64) {
@@ -190,6 +191,7 @@ func (c *committer) fail(commits []*commit, err error) {
 		c.inDoubt = commits
 		c.mu.Unlock()
 		for _, x := range commits {
+			x.answered = true
 			x.done <- err // the locks stay until it is settled
 		}
 		return
@@ -246,9 +248,6 @@ func (c *committer) settled(head zodb.TID, commits []*commit) {
 	n := 0
 	for n < len(commits) && commits[n].rec.TID <= head {
 		n++
-	}
-	for _, x := range commits {
-		x.done = make(chan error, 1) // Finish has returned already
 	}
 	if n > 0 {
 		c.publish <- commits[:n]
@@ -328,7 +327,9 @@ func (s *Store) publish(batch []*commit) {
 		}
 		s.publishOne(x)
 		x.txn.end()
-		x.done <- nil
+		if !x.answered {
+			x.done <- nil
+		}
 	}
 }
 

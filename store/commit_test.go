@@ -1,0 +1,287 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zaridb/zari/engine/memstorage"
+	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/txnlog"
+	"github.com/zaridb/zari/zodb"
+)
+
+// engine is memstorage with appends that can be made to fail or to wait.
+type engine struct {
+	*memstorage.Engine
+	mu      sync.Mutex
+	batches []int
+	append  func(batch []*txnlog.Txn) error // before the real one
+	settle  func() error
+}
+
+func (e *engine) Append(ctx context.Context, batch []*txnlog.Txn, meta *store.Meta) (int, error) {
+	e.mu.Lock()
+	fail := e.append
+	if len(batch) > 0 {
+		e.batches = append(e.batches, len(batch))
+	}
+	e.mu.Unlock()
+	if fail != nil && len(batch) > 0 {
+		if err := fail(batch); err != nil {
+			return 0, err
+		}
+	}
+	return e.Engine.Append(ctx, batch, meta)
+}
+
+func (e *engine) failWith(fn func([]*txnlog.Txn) error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.append = fn
+}
+
+func (e *engine) Settle(context.Context) (zodb.TID, error) {
+	if e.settle != nil {
+		if err := e.settle(); err != nil {
+			return 0, err
+		}
+	}
+	head, _ := e.Head()
+	return head, nil
+}
+
+func open(t *testing.T, opts store.Options) (*store.Store, *engine) {
+	t.Helper()
+	e := &engine{Engine: memstorage.New(memstorage.Options{})}
+	s, err := store.Open(t.Context(), e, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, e
+}
+
+// voted returns a transaction that has voted to store data as oid.
+func voted(t *testing.T, s *store.Store, oid zodb.OID, serial zodb.TID, data string) zodb.Txn {
+	t.Helper()
+	txn, err := s.Begin(t.Context(), zodb.TxnMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := txn.Store(t.Context(), oid, serial, []byte(data)); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := txn.Vote(t.Context()); err != nil || len(v.Conflicts) > 0 {
+		t.Fatalf("vote = %v, %v", v, err)
+	}
+	return txn
+}
+
+func TestOneAppendForAllThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, e := open(t, store.Options{})
+		e.append = func([]*txnlog.Txn) error { time.Sleep(time.Second); return nil }
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		var published []zodb.TID
+		for i := range 10 {
+			txn := voted(t, s, zodb.OID(i+1), 0, "x")
+			wg.Go(func() {
+				_, err := txn.Finish(context.Background(), func(tid zodb.TID) {
+					mu.Lock()
+					defer mu.Unlock()
+					published = append(published, tid)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if len(e.batches) > 2 {
+			t.Errorf("10 transactions took the batches %v", e.batches)
+		}
+		if len(published) != 10 || !slices.IsSorted(published) {
+			t.Errorf("published in the order %v", published)
+		}
+	})
+}
+
+func TestFailedAppendLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, e := open(t, store.Options{})
+		full := errors.New("disk full")
+		e.append = func([]*txnlog.Txn) error { return full }
+		txn := voted(t, s, 1, 0, "x")
+		if _, err := txn.Finish(t.Context(), nil); !errors.Is(err, full) {
+			t.Fatalf("Finish: %v", err)
+		}
+		if s.LastTID() != 0 {
+			t.Errorf("LastTID = %v", s.LastTID())
+		}
+		e.failWith(nil)
+		if _, err := voted(t, s, 1, 0, "y").Finish(t.Context(), nil); err != nil {
+			t.Errorf("the next commit: %v", err)
+		}
+	})
+}
+
+func TestCommitInDoubt(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		t.Run(fmt.Sprintf("kept=%v", kept), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { commitInDoubt(t, kept) })
+		})
+	}
+}
+
+func commitInDoubt(t *testing.T, kept bool) {
+	s, e := open(t, store.Options{})
+	e.append = func(batch []*txnlog.Txn) error {
+		if kept {
+			e.Engine.Append(context.Background(), batch, nil)
+		}
+		return fmt.Errorf("fsync: %w", zodb.ErrCommitUnknown)
+	}
+	var deaf atomic.Bool
+	deaf.Store(true)
+	e.settle = func() error {
+		if deaf.Load() {
+			return errors.New("no answer")
+		}
+		return nil
+	}
+	var changes atomic.Int32
+	s.Observe(func(zodb.Change) { changes.Add(1) })
+	txn := voted(t, s, 1, 0, "x")
+	if _, err := txn.Finish(t.Context(), nil); !errors.Is(err, zodb.ErrCommitUnknown) {
+		t.Fatalf("Finish: %v", err)
+	}
+	next, _ := s.Begin(t.Context(), zodb.TxnMeta{})
+	next.Store(t.Context(), 2, 0, []byte("y"))
+	if _, err := next.Vote(t.Context()); err == nil {
+		t.Fatal("a vote is accepted while a commit is in doubt")
+	}
+	if _, err := s.LoadBefore(t.Context(), 1, zodb.MaxTID); err == nil {
+		t.Fatal("what is in doubt can be seen")
+	}
+	e.failWith(nil)
+	deaf.Store(false)
+	time.Sleep(time.Minute)
+	synctest.Wait()
+	rec, err := s.LoadBefore(t.Context(), 1, zodb.MaxTID)
+	if (err == nil) != kept || kept && string(rec.Data) != "x" {
+		t.Errorf("kept is %v, but then LoadBefore = %v, %v", kept, rec, err)
+	}
+	if (changes.Load() == 1) != kept {
+		t.Errorf("kept is %v, and observers were told of %d changes", kept, changes.Load())
+	}
+	if _, err := voted(t, s, 1, rec.Serial, "z").Finish(t.Context(), nil); err != nil {
+		t.Errorf("the next commit of the same object: %v", err)
+	}
+}
+
+// gate lets transactions through when it is opened.
+type gate struct{ open chan struct{} }
+
+func (g gate) Wait(context.Context, zodb.TID) error {
+	<-g.open
+	return nil
+}
+
+func TestNothingIsSeenBeforeTheGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gate{make(chan struct{})}
+		s, e := open(t, store.Options{Gate: g})
+		done := make(chan error, 2)
+		for i := range 2 { // the second is appended while the first waits
+			txn := voted(t, s, zodb.OID(i+1), 0, "x")
+			go func() {
+				_, err := txn.Finish(context.Background(), nil)
+				done <- err
+			}()
+			synctest.Wait()
+		}
+		if len(e.batches) != 2 {
+			t.Fatalf("batches %v are appended, want two", e.batches)
+		}
+		if s.LastTID() != 0 {
+			t.Error("published before the gate is open")
+		}
+		if _, err := s.LoadBefore(t.Context(), 1, zodb.MaxTID); err == nil {
+			t.Error("a load sees what is not published")
+		}
+		for c, err := range s.Current(t.Context(), 0, 0, 10) {
+			t.Errorf("Current yields %v, %v", c, err)
+		}
+		close(g.open)
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestLargeTransactionsAreSpooled(t *testing.T) {
+	s, _ := open(t, store.Options{TxnMemory: 100, SpoolDir: t.TempDir()})
+	txn, _ := s.Begin(t.Context(), zodb.TxnMeta{})
+	for i := range 50 {
+		data := bytes.Repeat([]byte{byte(i)}, 30)
+		if err := txn.Store(t.Context(), zodb.OID(i+1), 0, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := txn.Vote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Finish(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		rec, err := s.LoadBefore(t.Context(), zodb.OID(i+1), zodb.MaxTID)
+		if err != nil || !bytes.Equal(rec.Data, bytes.Repeat([]byte{byte(i)}, 30)) {
+			t.Fatalf("object %d: %v, %v", i+1, rec, err)
+		}
+	}
+}
+
+func TestClockThatGoesBack(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s, _ := open(t, store.Options{Clock: func() time.Time { return now }})
+	first, _ := voted(t, s, 1, 0, "x").Finish(t.Context(), nil)
+	now = now.Add(-time.Hour)
+	second, err := voted(t, s, 2, 0, "y").Finish(t.Context(), nil)
+	if err != nil || second != first+1 {
+		t.Errorf("after %v comes %v, %v", first, second, err)
+	}
+}
+
+func TestOidsSurviveACrash(t *testing.T) {
+	e := memstorage.New(memstorage.Options{})
+	a, err := store.Open(t.Context(), e, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := a.NewOIDs(t.Context(), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := store.Open(t.Context(), e, store.Options{}) // as after a crash: a was not closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := b.NewOIDs(t.Context(), 1)
+	if err != nil || second[0] <= first[4] {
+		t.Errorf("after %v was handed out %v, %v", first, second, err)
+	}
+	a.Close()
+	b.Close()
+}
