@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 
 	"github.com/spf13/cobra"
 
@@ -161,16 +164,26 @@ func inFlightFlag(c *cobra.Command, f *benchFlags) {
 func runBench(cmd *cobra.Command, w bench.Workload, f *benchFlags) error {
 	o, err := f.options()
 	if err != nil {
-		return err
+		return benchError(err)
 	}
-	res, err := bench.Run(cmd.Context(), w, o)
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
+	defer stop() // an interrupted measurement is told as far as it went
+	res, err := bench.Run(ctx, w, o)
 	if err != nil {
-		return err
+		return benchError(err)
 	}
 	if err := printBench(cmd.OutOrStdout(), res, f.json); err != nil {
 		return err
 	}
 	return res.Err()
+}
+
+// benchError marks wrong options as an error of the command line.
+func benchError(err error) error {
+	if _, ok := errors.AsType[*bench.UsageError](err); ok {
+		return usageError{err}
+	}
+	return err
 }
 
 // options returns what the flags say.
