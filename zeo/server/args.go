@@ -28,17 +28,25 @@ func textOrBytes(m *wire.Message, i int) ([]byte, error) {
 }
 
 // oidSerial reads the arguments (oid, serial, ...). None, or an empty text, is the
-// serial of a new object.
+// serial of a new object; text of eight characters passes for bytes, as it does in
+// Python where the object is new.
 func oidSerial(m *wire.Message) (zodb.OID, zodb.TID, error) {
 	oid, err := m.OID(0)
 	if err != nil {
 		return 0, 0, err
 	}
-	if b, err := textOrBytes(m, 1); err == nil && len(b) == 0 {
+	if m.IsNone(1) {
 		return oid, 0, nil
 	}
-	serial, err := m.OptTID(1)
-	return oid, serial, err
+	b, err := textOrBytes(m, 1)
+	if err != nil || len(b) == 0 {
+		return oid, 0, err
+	}
+	serial, err := zodb.ParseTID(b)
+	if err != nil {
+		return 0, 0, typeError("a serial is 8 bytes")
+	}
+	return oid, serial, nil
 }
 
 // extensionDict reads a transaction's extension. What cannot be read is left out:
@@ -51,5 +59,22 @@ func extensionDict(ext []byte) *pickle.Dict {
 	if err != nil {
 		return pickle.NewDict()
 	}
+	for i := range d.Entries {
+		d.Entries[i].Value = plainValue(d.Entries[i].Value)
+	}
 	return d
+}
+
+// plainValue replaces what clients refuse to read, because it would make them
+// import something, by a text that says what it was.
+func plainValue(v any) any {
+	if _, err := pickle.AppendPlain(nil, v); err == nil {
+		return v
+	}
+	if o, ok := v.(*pickle.Object); ok {
+		if g, ok := o.Class.(*pickle.Global); ok {
+			return "<" + g.String() + ">"
+		}
+	}
+	return fmt.Sprintf("<%T>", v)
 }

@@ -48,7 +48,7 @@ const rememberedChanges = 512
 
 // flushDelay is how long invalidations may wait for company. A client that gets
 // an answer gets them at once with it.
-const flushDelay = 200 * time.Microsecond
+const flushDelay = time.Millisecond
 
 func newHub(id string, s zodb.Storage, opts *Options, finishSeconds prometheus.Observer) (*hub, error) {
 	h := &hub{

@@ -256,7 +256,10 @@ func TestUnknownMethodCloses(t *testing.T) {
 			func(c *client) { c.mustCall("register", "1", false); c.send("register", "1", false) },
 			func(c *client) { c.mustCall("register", "1", false); c.send("__class__") },
 			func(c *client) { c.write(wire.AppendFrame(nil, []byte("garbage"))) },
-			func(c *client) { c.mustCall("register", "1", false); c.oneWay("storea", zodb.OID(1), nil, []byte("x"), int64(1)) },
+			func(c *client) {
+				c.mustCall("register", "1", false)
+				c.oneWay("storea", zodb.OID(1), nil, []byte("x"), int64(1))
+			},
 		} {
 			c := s.connect(t, codec)
 			call(c)

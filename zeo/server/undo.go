@@ -91,7 +91,7 @@ func matches(d, spec *pickle.Dict) bool {
 func equals(have, want any) bool {
 	h, isText := text(have)
 	if p, ok := want.(wire.Prefix); ok {
-		return isText && bytes.HasPrefix(h, []byte(p.Value))
+		return isText && p.Match(string(h))
 	}
 	if w, ok := text(want); ok {
 		return isText && bytes.Equal(h, w)

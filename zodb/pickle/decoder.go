@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 )
 
 // DefaultMaxValues is how many values a decoder makes unless told otherwise.
@@ -258,15 +257,4 @@ func (d *Decoder) get(i uint64) error {
 		return errMemo
 	}
 	return d.push(d.memo[i])
-}
-
-func pairs(items []any) ([]Entry, error) {
-	if len(items)%2 != 0 {
-		return nil, errors.New("a key has no value")
-	}
-	entries := make([]Entry, 0, len(items)/2)
-	for kv := range slices.Chunk(items, 2) {
-		entries = append(entries, Entry{kv[0], kv[1]})
-	}
-	return entries, nil
 }

@@ -36,8 +36,8 @@ type Reference struct {
 func (r *Ref) Target() (Reference, error) {
 	switch id := r.ID.(type) {
 	case Tuple:
-		if len(id) == 2 {
-			return makeReference(id[0], nil, id[1], Strong)
+		if len(id) > 0 {
+			return makeReference(id[0], nil, id[len(id)-1], Strong)
 		}
 	case *List:
 		return listReference(id.Items)

@@ -2,6 +2,7 @@ package pickle
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
 
 	"github.com/zaridb/zari/zodb"
@@ -32,13 +33,14 @@ func referencesInFull(record []byte, dst []zodb.OID) ([]zodb.OID, error) {
 		return dst, err
 	}
 	for _, r := range refs {
+		if _, special := r.ID.(*List); special {
+			continue
+		}
 		t, err := r.Target()
 		if err != nil {
 			return dst, err
 		}
-		if t.Strength == Strong && t.Database == "" {
-			dst = append(dst, t.OID)
-		}
+		dst = append(dst, t.OID)
 	}
 	return dst, nil
 }
@@ -68,6 +70,7 @@ type scanner struct {
 	stack []cell
 	marks []int
 	memo  []cell
+	gaps  bool // the memo has entries that were never put
 	dst   []zodb.OID
 }
 
@@ -76,7 +79,7 @@ var scanners = sync.Pool{New: func() any { return new(scanner) }}
 // Bounds of what a scanner keeps between records, and of positions in cells.
 const (
 	keepCells = 1 << 16
-	maxScan   = 1 << 31
+	maxScan   = math.MaxInt32
 )
 
 // record scans both pickles. It reports false if it is not sure.
@@ -87,8 +90,9 @@ func (s *scanner) record(record []byte, dst []zodb.OID) (out []zodb.OID, ok bool
 	if cap(s.stack) > keepCells || cap(s.memo) > keepCells {
 		s.stack, s.memo = nil, nil
 	}
-	s.in, s.pos, s.dst, s.memo = record, 0, dst, s.memo[:0]
-	ok = s.pickle() && s.pickle()
+	s.in, s.pos, s.dst, s.memo, s.gaps = record, 0, dst, s.memo[:0], false
+	ok = s.pickle() // the class
+	ok = ok && s.pickle()
 	out, s.dst = s.dst, nil
 	if !ok {
 		return dst, false

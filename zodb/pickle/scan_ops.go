@@ -73,9 +73,6 @@ func (s *scanner) tupleN(n int) bool {
 		return false
 	}
 	c := tupleOf(s.stack[m])
-	if n != 2 && c.kind == aPair {
-		c = cell{}
-	}
 	s.stack = s.stack[:m]
 	return s.push(c)
 }
@@ -86,7 +83,7 @@ func (s *scanner) tuple(int) bool {
 		return false
 	}
 	c := cell{}
-	if len(s.stack)-m == 2 {
+	if len(s.stack) > m {
 		c = tupleOf(s.stack[m])
 	}
 	s.stack = s.stack[:m]
@@ -102,7 +99,7 @@ func (s *scanner) replaceMark(int) bool {
 }
 
 func (s *scanner) inst(int) bool {
-	return s.line() && s.line() && s.replaceMark(0)
+	return s.names() && s.replaceMark(0)
 }
 
 // absorb puts the last n values into the one below.
@@ -119,14 +116,20 @@ func (s *scanner) combine(n int) bool {
 	return s.pop(n) && s.push(cell{})
 }
 
-func (s *scanner) line() bool {
-	n := bytes.IndexByte(s.in[s.pos:], '\n')
-	s.pos += n + 1
-	return n >= 0
+// names skips two lines, a module's name and that of something in it.
+func (s *scanner) names() bool {
+	for range 2 {
+		n := bytes.IndexByte(s.in[s.pos:], '\n')
+		if n < 0 {
+			return false
+		}
+		s.pos += n + 1
+	}
+	return true
 }
 
 func (s *scanner) global(int) bool {
-	return s.line() && s.line() && s.push(cell{})
+	return s.names() && s.push(cell{})
 }
 
 func (s *scanner) index(width int) (int, bool) {
@@ -153,6 +156,7 @@ func (s *scanner) put(width int) bool {
 		s.memo = append(s.memo, c)
 		return true
 	}
+	s.gaps = s.gaps || i > len(s.memo)
 	for len(s.memo) <= i {
 		s.memo = append(s.memo, cell{kind: noCell})
 	}
@@ -169,7 +173,7 @@ func (s *scanner) get(width int) bool {
 }
 
 func (s *scanner) memoize(int) bool {
-	if len(s.stack) <= s.floor() {
+	if s.gaps || len(s.stack) <= s.floor() {
 		return false
 	}
 	s.memo = append(s.memo, s.stack[len(s.stack)-1])

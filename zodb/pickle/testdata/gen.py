@@ -235,15 +235,14 @@ def foreign():
     yield "put-text", b"\x80\x03capp\nThing\np0\n." + b"\x80\x03" + state(b"C\x08" + oid + b"p900\n0g900\nQ")
     yield "trailing", b"\x80\x03capp\nThing\nq\x00." + b"\x80\x03" + state(ref3) + b"trailing"
     for proto in (0, 1, 2):
-        cls = pickle.dumps(app.Thing, proto)
-        yield "protocol%d" % proto, cls + by_id({"a": oid, "b": (oid, app.Thing), "c": ["w", (oid,)]}, proto)
+        yield "protocol%d" % proto, by_id({"a": oid, "b": (oid, app.Thing), "c": ["w", (oid,)]}, proto)
     for proto in (4, 5):
-        yield "protocol%d" % proto, pickle.dumps(app.Thing, proto) + by_id(
+        yield "protocol%d" % proto, by_id(
             {"a": oid, "b": (oid, app.Thing), "c": ["n", ("other", oid)]}, proto)
 
 
 def by_id(ids, proto):
-    """A pickle of references with the given ids."""
+    """A record that is a list of references with the given ids."""
     class Pickler(pickle._Pickler):
         def persistent_id(self, obj):
             return ids[obj.key] if isinstance(obj, Key) else None
@@ -261,7 +260,9 @@ def by_id(ids, proto):
             self.write(b"Q")
 
     out = io.BytesIO()
-    Early(out, proto).dump([Key(k) for k in ids])
+    pickler = Early(out, proto)
+    pickler.dump(app.Thing)
+    pickler.dump([Key(k) for k in ids])
     return out.getvalue()
 
 
