@@ -17,6 +17,7 @@ import (
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/wrapper/delay"
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/pickle"
 )
 
 // Options are what all storages of a process share.
@@ -71,7 +72,7 @@ func openFile(ctx context.Context, c *config.FileStorage, blobDir string, o Opti
 	}
 	opts := filestorage.Options{
 		Path: c.Path, BlobDir: blobDir, Create: c.Create, ReadOnly: c.ReadOnly, Quota: c.Quota,
-		PackGC: c.PackGC, PackKeepOld: c.PackKeepOld, Logger: o.Logger,
+		PackGC: c.PackGC, PackKeepOld: c.PackKeepOld, References: pickle.References, Logger: o.Logger,
 	}
 	if o.Progress != nil {
 		opts.Progress = func(what string, done, total int64) { o.Progress(c.Path, what, done, total) }
@@ -86,7 +87,7 @@ func openFile(ctx context.Context, c *config.FileStorage, blobDir string, o Opti
 // openMapping opens a storage in memory. It offers no more than Python's
 // MappingStorage, since clients are told what there is and behave accordingly.
 func openMapping(ctx context.Context, c *config.MappingStorage, blobDir string, o Options) (zodb.Storage, error) {
-	opts := memstorage.Options{Name: c.Title}
+	opts := memstorage.Options{Name: c.Title, PackGC: true, References: pickle.References}
 	if blobDir != "" {
 		dir, err := blobs.Open(vfs.OS(), blobDir, "")
 		if err != nil {

@@ -9,12 +9,20 @@ import (
 	"github.com/zaridb/zari/zodb"
 )
 
+// scan is Engine.Scan of a store that is open.
+func (s *Store) scan(ctx context.Context, from zodb.TID, dir Direction) iter.Seq2[*txnlog.Txn, error] {
+	if s.closed.Load() {
+		return func(yield func(*txnlog.Txn, error) bool) { yield(nil, zodb.ErrClosed) }
+	}
+	return s.engine.Scan(ctx, from, dir)
+}
+
 // transaction returns a published transaction, nil if there is none of that tid.
 func (s *Store) transaction(ctx context.Context, tid zodb.TID) (*txnlog.Txn, error) {
 	if tid > s.LastTID() {
 		return nil, nil
 	}
-	for t, err := range s.engine.Scan(ctx, tid, Forward) {
+	for t, err := range s.scan(ctx, tid, Forward) {
 		if err != nil {
 			return nil, err
 		}
@@ -33,7 +41,7 @@ func (s *Store) Transactions(ctx context.Context, start, stop zodb.TID) iter.Seq
 		last = min(stop, last)
 	}
 	return func(yield func(*zodb.Transaction, error) bool) {
-		for t, err := range s.engine.Scan(ctx, start, Forward) {
+		for t, err := range s.scan(ctx, start, Forward) {
 			if err != nil {
 				yield(nil, err)
 				return
@@ -52,7 +60,7 @@ func (s *Store) Backward(ctx context.Context, from zodb.TID) iter.Seq2[*zodb.Tra
 		last = min(from, last)
 	}
 	return func(yield func(*zodb.Transaction, error) bool) {
-		for t, err := range s.engine.Scan(ctx, last, Backward) {
+		for t, err := range s.scan(ctx, last, Backward) {
 			if err != nil {
 				yield(nil, err)
 				return
@@ -82,6 +90,9 @@ func transactionOf(t *txnlog.Txn) *zodb.Transaction {
 
 // Current implements zodb.RecordIterator.
 func (s *Store) Current(ctx context.Context, asOf zodb.TID, from, to zodb.OID) iter.Seq2[zodb.Current, error] {
+	if s.closed.Load() {
+		return func(yield func(zodb.Current, error) bool) { yield(zodb.Current{}, zodb.ErrClosed) }
+	}
 	last := s.LastTID()
 	if asOf != 0 {
 		last = min(asOf, last)
@@ -135,7 +146,7 @@ func (s *Store) History(ctx context.Context, oid zodb.OID, size int) ([]zodb.Rev
 func (s *Store) UndoLog(ctx context.Context, first, last int, filter func(*zodb.UndoEntry) bool) ([]zodb.UndoEntry, error) {
 	var log []zodb.UndoEntry
 	n := 0
-	for t, err := range s.engine.Scan(ctx, s.LastTID(), Backward) {
+	for t, err := range s.scan(ctx, s.LastTID(), Backward) {
 		if err != nil {
 			return nil, err
 		}

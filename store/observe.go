@@ -41,7 +41,7 @@ func (s *Store) ChangesSince(ctx context.Context, after zodb.TID) ([]zodb.OID, z
 	seen := make(map[zodb.OID]bool)
 	var oids []zodb.OID
 	member := after == 0
-	for t, err := range s.engine.Scan(ctx, after, Forward) {
+	for t, err := range s.scan(ctx, after, Forward) {
 		if err != nil {
 			return nil, 0, err
 		}

@@ -208,7 +208,12 @@ func (s *Store) writable() error {
 // Pack implements zodb.Packer.
 func (s *Store) Pack(ctx context.Context, at time.Time, opts zodb.PackOptions) error {
 	p, ok := s.engine.(Packer)
-	if !ok {
+	switch {
+	case s.closed.Load():
+		return zodb.ErrClosed
+	case s.readOnly:
+		return zodb.ErrReadOnly
+	case !ok:
 		return errUnsupported
 	}
 	return p.Pack(ctx, zodb.TIDAt(at), opts)

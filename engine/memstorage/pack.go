@@ -19,7 +19,8 @@ func (e *Engine) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) e
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	keep := func(oid zodb.OID, tid zodb.TID) bool { return !e.superseded(oid, tid, at) }
+	old, revisions := e.txns, e.revisions
+	keep := func(oid zodb.OID, tid zodb.TID) bool { return !superseded(revisions[oid], tid, at) }
 	if opts.GC {
 		live, err := e.reachable(at)
 		if err != nil {
@@ -28,7 +29,6 @@ func (e *Engine) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) e
 		history := keep
 		keep = func(oid zodb.OID, tid zodb.TID) bool { return live[oid] && history(oid, tid) }
 	}
-	old := e.txns
 	e.txns, e.revisions, e.bytes = nil, make(map[zodb.OID][]revision), 0
 	for _, t := range old {
 		if t = packed(t, at, keep, e.opts.Blobs != nil, e.removeBlob); t != nil {
@@ -39,8 +39,7 @@ func (e *Engine) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) e
 }
 
 // superseded reports whether nobody who looks at or after `at` sees the revision.
-func (e *Engine) superseded(oid zodb.OID, tid, at zodb.TID) bool {
-	revs := e.revisions[oid]
+func superseded(revs []revision, tid, at zodb.TID) bool {
 	n := before(revs, at+1)
 	if n == 0 || tid >= revs[n-1].tid {
 		// a deletion with nothing before it is nothing

@@ -243,6 +243,9 @@ func TestMemLock(t *testing.T) {
 func TestMemCapacity(t *testing.T) {
 	m := Mem()
 	f, g := put(t, m, "/f", "12345"), put(t, m, "/g", "")
+	if m.Capacity() != -1 {
+		t.Errorf("a new file system has a capacity of %d", m.Capacity())
+	}
 	m.SetCapacity(10)
 	steps := []struct {
 		what string

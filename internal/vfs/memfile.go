@@ -290,6 +290,13 @@ func (t *tree) SetCapacity(bytes int64) {
 	t.capacity = bytes
 }
 
+// Capacity returns the limit, -1 if there is none.
+func (t *tree) Capacity() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.capacity
+}
+
 // Used returns the bytes that count against the capacity.
 func (t *tree) Used() int64 {
 	t.mu.RLock()
