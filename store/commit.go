@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,13 @@ func (c *committer) close() {
 	c.wg.Wait()
 }
 
+// settledAtEnd reports whether nothing was in doubt when the committer ended.
+func (c *committer) settledAtEnd() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.doubt
+}
+
 func (c *committer) appendLoop() {
 	defer close(c.publish)
 	for {
@@ -189,6 +197,7 @@ func (c *committer) fail(commits []*commit, err error) {
 		c.mu.Lock()
 		c.doubt = true
 		c.inDoubt = commits
+		c.refuseMetas()
 		c.mu.Unlock()
 		for _, x := range commits {
 			x.answered = true
@@ -197,16 +206,21 @@ func (c *committer) fail(commits []*commit, err error) {
 		return
 	}
 	for _, x := range commits {
-		x.txn.fail()
+		x.txn.giveUp()
 		x.done <- err
 	}
 }
 
-// fail ends a transaction that is known not to be kept.
-func (t *txn) fail() {
-	t.store.outcomes.put(t.meta.Token, 0)
-	t.end()
-	t.dropBlobs()
+// refuseMetas answers for the metas that wait behind an append in doubt: those
+// who asked for them can do something else. Transactions wait, for they have
+// voted. c.mu is held.
+func (c *committer) refuseMetas() {
+	c.queue = slices.DeleteFunc(c.queue, func(x *commit) bool {
+		if x.rec == nil {
+			x.done <- errInDoubt
+		}
+		return x.rec == nil
+	})
 }
 
 // settle asks the engine what became of an append in doubt, again and again,
@@ -253,7 +267,7 @@ func (c *committer) settled(head zodb.TID, commits []*commit) {
 		c.publish <- commits[:n]
 	}
 	for _, x := range commits[n:] {
-		x.txn.fail()
+		x.txn.giveUp()
 	}
 	c.mu.Lock()
 	c.doubt, c.inDoubt = false, nil
@@ -263,17 +277,18 @@ func (c *committer) settled(head zodb.TID, commits []*commit) {
 // abandon ends transactions whose fate this process will not learn.
 func (c *committer) abandon(commits []*commit) {
 	for _, x := range commits {
-		x.txn.end()
+		x.txn.free()
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, x := range c.queue {
-		x.done <- zodb.ErrClosed
-		if x.txn != nil {
-			x.txn.fail()
-		}
-	}
+	queue := c.queue
 	c.queue = nil
+	c.mu.Unlock()
+	for _, x := range queue {
+		if x.txn != nil {
+			x.txn.giveUp()
+		}
+		x.done <- zodb.ErrClosed
+	}
 }
 
 // waitClosed waits for d and reports whether the store was closed meanwhile.
@@ -322,11 +337,11 @@ func (c *committer) refused(batch []*commit, err error) {
 func (s *Store) publish(batch []*commit) {
 	for _, x := range batch {
 		if planted.UnlockBeforeInvalidation {
-			x.txn.end()
+			x.txn.free()
 			planted.Stall()
 		}
 		s.publishOne(x)
-		x.txn.end()
+		x.txn.free()
 		if !x.answered {
 			x.done <- nil
 		}

@@ -285,3 +285,44 @@ func TestOidsSurviveACrash(t *testing.T) {
 	a.Close()
 	b.Close()
 }
+
+// TestCloseOnADeadMedium closes a store whose medium does not answer any more,
+// while somebody waits for oids and somebody votes.
+func TestCloseOnADeadMedium(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, e := open(t, store.Options{})
+		e.settle = func() error { return errors.New("no answer") }
+		e.failWith(func([]*txnlog.Txn) error {
+			time.Sleep(time.Second) // others queue behind it meanwhile
+			return zodb.ErrCommitUnknown
+		})
+		first, second := voted(t, s, 1, 0, "x"), voted(t, s, 2, 0, "y")
+		go first.Finish(context.Background(), nil)
+		synctest.Wait()
+		oids, finished := make(chan error, 1), make(chan error, 1)
+		go func() {
+			for {
+				if _, err := s.NewOIDs(context.Background(), 1000); err != nil {
+					oids <- err
+					return
+				}
+			}
+		}()
+		go func() {
+			_, err := second.Finish(context.Background(), nil)
+			finished <- err
+		}()
+		if err := <-oids; err == nil {
+			t.Error("oids are handed out for ever")
+		}
+		third, _ := s.Begin(t.Context(), zodb.TxnMeta{})
+		third.Store(t.Context(), 900000, 0, []byte("z"))
+		if _, err := third.Vote(t.Context()); err == nil {
+			t.Error("a vote is accepted while a commit is in doubt")
+		}
+		s.Close()
+		if err := <-finished; !errors.Is(err, zodb.ErrClosed) {
+			t.Errorf("a Finish that waited: %v", err)
+		}
+	})
+}

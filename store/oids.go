@@ -13,33 +13,44 @@ import (
 type oids struct {
 	store *Store
 
-	mu       sync.Mutex
+	reserving sync.Mutex // held while a block is made durable; guards Store.meta
+
+	mu       sync.Mutex // never held while anything is waited for
 	next     zodb.OID
 	reserved zodb.OID // oids below it are reserved durably
 }
 
 // NewOIDs implements zodb.Storage.
 func (s *Store) NewOIDs(ctx context.Context, n int) ([]zodb.OID, error) {
-	if err := s.writable(); err != nil {
-		return nil, err
-	}
-	return s.oids.take(max(n, 1))
-}
-
-func (o *oids) take(n int) ([]zodb.OID, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.next+zodb.OID(n) > o.reserved {
-		if err := o.reserve(o.next + zodb.OID(n) + oidBlock); err != nil {
+	n = max(n, 1)
+	for {
+		if err := s.writable(); err != nil {
+			return nil, err
+		}
+		list, limit := s.oids.take(n)
+		if list != nil {
+			return list, nil
+		}
+		if err := s.oids.reserve(ctx, limit); err != nil {
 			return nil, err
 		}
 	}
-	list := make([]zodb.OID, n)
+}
+
+// take hands out n oids if so many are reserved, and otherwise says up to where
+// to reserve.
+func (o *oids) take(n int) (list []zodb.OID, limit zodb.OID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if end := o.next + zodb.OID(n); end > o.reserved {
+		return nil, end + oidBlock
+	}
+	list = make([]zodb.OID, n)
 	for i := range list {
 		list[i] = o.next
 		o.next++
 	}
-	return list, nil
+	return list, 0
 }
 
 // raise makes sure that oids that clients chose themselves are not handed out.
@@ -51,27 +62,43 @@ func (o *oids) raise(used []zodb.OID) {
 	}
 }
 
-// reserve makes it durable that oids below limit may be in use. o.mu is held.
-func (o *oids) reserve(limit zodb.OID) error {
+// reserve makes it durable that oids below limit may be in use.
+func (o *oids) reserve(ctx context.Context, limit zodb.OID) error {
+	o.reserving.Lock()
+	defer o.reserving.Unlock()
 	meta := o.store.meta
+	if meta.NextOID >= limit {
+		return nil // somebody else has done it meanwhile
+	}
 	meta.NextOID = limit
 	c := &commit{meta: &meta, done: make(chan error, 1)}
 	if err := o.store.committer.add(c); err != nil {
 		return err
 	}
-	if err := <-c.done; err != nil {
-		return err
+	select {
+	case err := <-c.done:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return ctx.Err() // the block may be reserved for nothing
 	}
 	o.store.meta = meta
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.reserved = limit
 	return nil
 }
 
-// giveBack returns the rest of the block at a clean end.
+// giveBack returns the rest of the block at a clean end, when the committer has
+// ended. If it fails a block is lost, no more.
 func (o *oids) giveBack() {
+	o.reserving.Lock()
+	defer o.reserving.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.reserved > o.next {
-		o.reserve(o.next) // if it fails a block is lost, no more
+		o.store.meta.NextOID = o.next
+		o.store.engine.Append(context.Background(), nil, &o.store.meta)
 	}
 }

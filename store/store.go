@@ -30,7 +30,7 @@ type Store struct {
 	visible atomic.Uint64 // loads see transactions up to this
 	last    atomic.Uint64 // LastTID; equal to visible but during a publication
 
-	meta     Meta // written under oids.mu, after Open
+	meta     Meta // as last written; guarded by oids.reserving
 	tokens   tokens
 	readOnly bool
 	closing  sync.Once
@@ -87,7 +87,7 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Store, error) {
 	s.oids = oids{store: s, next: max(maxOID+1, meta.NextOID), reserved: meta.NextOID}
 	s.committer = newCommitter(s, max(head, meta.TIDFloor))
 	s.warnFuture(head)
-	if err := s.nameDatabase(); err != nil {
+	if err := s.nameDatabase(ctx); err != nil {
 		s.committer.close()
 		engine.Close()
 		return nil, err
@@ -96,7 +96,7 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Store, error) {
 }
 
 // nameDatabase gives a database without a UUID one.
-func (s *Store) nameDatabase() error {
+func (s *Store) nameDatabase(ctx context.Context) error {
 	s.uuid = s.meta.UUID
 	if s.readOnly || s.uuid != [16]byte{} {
 		return nil
@@ -104,10 +104,8 @@ func (s *Store) nameDatabase() error {
 	rand.Read(s.uuid[:])
 	s.uuid[6] = s.uuid[6]&0x0f | 0x40 // version 4, RFC 9562
 	s.uuid[8] = s.uuid[8]&0x3f | 0x80
-	s.oids.mu.Lock()
-	defer s.oids.mu.Unlock()
 	s.meta.UUID = s.uuid
-	return s.oids.reserve(s.oids.next)
+	return s.oids.reserve(ctx, s.oids.next+1)
 }
 
 // warnFuture tells of a clock that has gone back, or of data from another world.
@@ -252,11 +250,11 @@ func (s *Store) CanDelete() {}
 // Close finishes what is being committed and closes the engine.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		if !s.readOnly {
-			s.oids.giveBack()
-		}
 		s.closed.Store(true)
 		s.committer.close()
+		if !s.readOnly && s.committer.settledAtEnd() {
+			s.oids.giveBack()
+		}
 		s.closeErr = s.engine.Close()
 	})
 	return s.closeErr

@@ -187,15 +187,21 @@ func (t *txn) Abort() {
 	if t.phase == ended {
 		return
 	}
+	t.phase = ended
+	t.giveUp()
+}
+
+// giveUp ends a transaction that is not kept. The committer calls it too: then
+// nobody else uses the transaction, but for its phase, which is the caller's.
+func (t *txn) giveUp() {
 	t.store.outcomes.put(t.meta.Token, 0)
-	t.end()
+	t.free()
 	t.dropBlobs()
 }
 
-// end frees what the transaction holds. It does not touch staged blobs, which
+// free frees what the transaction holds. It does not touch staged blobs, which
 // the engine may have moved by now.
-func (t *txn) end() {
-	t.phase = ended
+func (t *txn) free() {
 	if t.locks != nil {
 		t.store.locks.release(t.locks)
 		t.locks = nil
@@ -223,8 +229,7 @@ func (t *txn) Finish(_ context.Context, committed func(zodb.TID)) (zodb.TID, err
 	c := &commit{txn: t, rec: t.record(), committed: committed, done: make(chan error, 1)}
 	t.phase = ended // whatever comes, nothing but the committer may touch it now
 	if err := t.store.committer.add(c); err != nil {
-		t.end()
-		t.dropBlobs()
+		t.giveUp()
 		return 0, err
 	}
 	if err := <-c.done; err != nil {
