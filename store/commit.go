@@ -167,6 +167,7 @@ func (c *committer) append(batch []*commit) {
 		planted.Stall()
 	}
 	n, err := c.store.engine.Append(context.Background(), txns, meta)
+	c.store.stats.batches.Add(int64(min(len(txns), 1)))
 	for _, x := range batch {
 		if x.rec == nil {
 			x.done <- err

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -325,4 +327,29 @@ func TestCloseOnADeadMedium(t *testing.T) {
 			t.Errorf("a Finish that waited: %v", err)
 		}
 	})
+}
+
+func TestLastTransactionInTheFuture(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	e := memstorage.New(memstorage.Options{})
+	s, err := store.Open(t.Context(), e, store.Options{Clock: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	voted(t, s, 1, 0, "x").Finish(t.Context(), nil)
+	s.Close()
+	for ahead, want := range map[time.Duration]string{0: "", 90 * time.Second: "level=WARN", 48 * time.Hour: "level=ERROR"} {
+		var log bytes.Buffer
+		s, err := store.Open(t.Context(), e, store.Options{
+			Clock:  func() time.Time { return now.Add(-ahead) },
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if want == "" && log.Len() > 0 || want != "" && !(strings.Contains(log.String(), want) && strings.Contains(log.String(), "ahead="+ahead.String())) {
+			t.Errorf("%v ahead: the log says %q", ahead, log.String())
+		}
+	}
 }

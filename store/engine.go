@@ -98,6 +98,13 @@ type (
 		Space(t *txnlog.Txn) int64
 	}
 
+	// Checker is an engine whose medium cannot hold every transaction.
+	Checker interface {
+		// Check reports what the medium cannot hold, such as a description that is
+		// too long. The tid is not looked at.
+		Check(t *txnlog.Txn) error
+	}
+
 	// Settler is an engine whose Append may answer zodb.ErrCommitUnknown.
 	Settler interface {
 		// Settle finds out what became of the last Append, and makes the engine fit

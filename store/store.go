@@ -54,11 +54,12 @@ var (
 )
 
 // stats are counts since Open.
-type stats struct{ commits, waits, conflicts, merged atomic.Int64 }
+type stats struct{ commits, batches, waits, conflicts, merged atomic.Int64 }
 
 // Stats are counts since the store was opened, and the state of its locks.
 type Stats struct {
 	Commits   int64
+	Batches   int64 // appends that made them durable
 	Waits     int64 // votes that had to wait for locks
 	Conflicts int64 // conflicts that were reported
 	Merged    int64 // conflicts that were merged
@@ -110,10 +111,16 @@ func (s *Store) nameDatabase(ctx context.Context) error {
 
 // warnFuture tells of a clock that has gone back, or of data from another world.
 func (s *Store) warnFuture(head zodb.TID) {
-	if ahead := head.Time().Sub(s.opts.Clock()); head != 0 && ahead > time.Second {
-		s.opts.Logger.Warn("the last transaction lies in the future; new tids follow it one by one until the clock has caught up",
-			"storage", s.name, "last", head.Time().Format(time.RFC3339), "ahead", ahead.Round(time.Second))
+	ahead := head.Time().Sub(s.opts.Clock())
+	if head == 0 || ahead < time.Second {
+		return
 	}
+	log := s.opts.Logger.Warn
+	if ahead > 30*time.Minute {
+		log = s.opts.Logger.Error
+	}
+	log("the last transaction lies in the future; new ones follow it one by one until the clock has caught up",
+		"storage", s.name, "last", head.Time().Format(time.RFC3339), "ahead", ahead.Round(time.Second))
 }
 
 // As finds the abilities that engine and options leave.
@@ -156,7 +163,7 @@ func (s *Store) Info() zodb.Info {
 func (s *Store) Stats() Stats {
 	locked, waiting := s.locks.counts()
 	return Stats{
-		Commits: s.stats.commits.Load(), Waits: s.stats.waits.Load(), Conflicts: s.stats.conflicts.Load(),
+		Commits: s.stats.commits.Load(), Batches: s.stats.batches.Load(), Waits: s.stats.waits.Load(), Conflicts: s.stats.conflicts.Load(),
 		Merged: s.stats.merged.Load(), Locked: locked, Waiting: waiting,
 	}
 }

@@ -212,8 +212,14 @@ func (t *txn) revision(ctx context.Context, oid zodb.OID, serial zodb.TID) ([]by
 	return rec.Data, nil
 }
 
-// reserve sets space aside, so that a full disk fails the vote and not Finish.
+// reserve sees to it that Finish cannot fail for what is in the transaction: the
+// medium can hold it, and space is set aside, so that a full disk fails the vote.
 func (t *txn) reserve() error {
+	if c, ok := t.store.engine.(Checker); ok {
+		if err := c.Check(t.record()); err != nil {
+			return err
+		}
+	}
 	r, ok := t.store.engine.(Reserver)
 	if !ok {
 		return nil

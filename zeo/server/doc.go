@@ -28,8 +28,9 @@
 // # Goroutines
 //
 // Each connection has a reader, which also executes what is quick and writes the
-// answers out; a writer, which sends what others queue (invalidations); and one
-// goroutine for each call that may wait: vote, finish, pack, undo logs, blobs.
+// answers out; a writer, which sends what others queue (invalidations); one that
+// votes and finishes; and one for each other call that may wait: pack, undo logs,
+// blobs.
 // A publication only appends to outboxes: a slow or dead client holds nobody up,
 // and loses its connection when too much waits for it.
 //

@@ -79,7 +79,7 @@ func ping(x *session, m *wire.Message) (any, error) {
 	if s, ok := zodb.As[zodb.Syncer](x.hub.storage); ok {
 		return nil, firstError(x.beside(func(m *wire.Message) {
 			if err := s.Sync(x.ctx); err != nil {
-				x.answerError(m, err)
+				x.answerError(m.ID, m.Method, err)
 				return
 			}
 			x.answer(m.ID, nil)
@@ -295,7 +295,7 @@ func pack(x *session, m *wire.Message) (any, error) {
 	if m.Len() < 2 || m.Bool(1) {
 		return nil, firstError(x.beside(func(m *wire.Message) {
 			if err := x.pack(x.ctx, p, when); err != nil {
-				x.answerError(m, err)
+				x.answerError(m.ID, m.Method, err)
 				return
 			}
 			x.answer(m.ID, nil)

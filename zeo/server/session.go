@@ -27,7 +27,8 @@ type session struct {
 	ctx    context.Context // done when the connection is closed
 	cancel context.CancelFunc
 	calls  chan struct{}  // a place for each call that runs beside the reader
-	wg     sync.WaitGroup // these calls
+	phases chan func()    // votes and finishes, which run one after the other beside the reader; nil before the first
+	wg     sync.WaitGroup // calls and phases
 
 	closing sync.Once
 	cause   error // why the connection was closed, under closing
@@ -86,6 +87,9 @@ func (x *session) cleanUp() {
 			t.abort()
 		}
 		x.endTransaction()
+	}
+	if x.phases != nil {
+		close(x.phases)
 	}
 	x.wg.Wait()
 	x.blobFile.discard()
@@ -177,7 +181,7 @@ func (x *session) call(m *wire.Message, method method) error {
 	case err != nil && m.Async:
 		return fmt.Errorf("%s: %w", m.Method, err)
 	case err != nil:
-		x.answerError(m, err)
+		x.answerError(m.ID, m.Method, err)
 	case !m.Async:
 		x.answer(m.ID, result)
 	}
@@ -209,6 +213,21 @@ func (x *session) goBeside(fn func()) error {
 	return nil
 }
 
+// phase runs a vote or a finish beside the reader and flushes what it has queued.
+// One goroutine does so for the whole connection: a client has one transaction.
+func (x *session) phase(fn func()) {
+	if x.phases == nil {
+		x.phases = make(chan func(), 4)
+		x.wg.Go(func() {
+			for fn := range x.phases {
+				fn()
+				x.out.flush()
+			}
+		})
+	}
+	x.phases <- fn
+}
+
 // answer queues the result of a call.
 func (x *session) answer(id wire.RawID, result any) {
 	x.out.add(func(dst []byte) []byte {
@@ -221,9 +240,9 @@ func (x *session) answer(id wire.RawID, result any) {
 	})
 }
 
-func (x *session) answerError(m *wire.Message, err error) {
-	x.logError(m.Method, err)
-	x.out.add(func(dst []byte) []byte { return x.codec.AppendError(dst, m.ID, err) })
+func (x *session) answerError(id wire.RawID, method string, err error) {
+	x.logError(method, err)
+	x.out.add(func(dst []byte) []byte { return x.codec.AppendError(dst, id, err) })
 }
 
 // logError logs what an operator should see: not that an object does not exist,

@@ -269,10 +269,8 @@ func vote(x *session, m *wire.Message) (any, error) {
 		return nil, err
 	}
 	x.voting.Store(true)
-	if err := x.beside(func(m *wire.Message) { x.runVote(m, t, done) }); err != nil {
-		close(done)
-		return nil, err
-	}
+	id := bytes.Clone(m.ID)
+	x.phase(func() { x.runVote(id, t, done) })
 	return nil, errAnswered
 }
 
@@ -291,7 +289,7 @@ func (t *transaction) startVote() (done chan struct{}, err error) {
 }
 
 // runVote votes and answers.
-func (x *session) runVote(m *wire.Message, t *transaction, done chan struct{}) {
+func (x *session) runVote(id wire.RawID, t *transaction, done chan struct{}) {
 	x.hub.stats.waiting.Add(1)
 	votes, err := t.txn.Vote(t.ctx)
 	x.hub.stats.waiting.Add(-1)
@@ -300,12 +298,12 @@ func (x *session) runVote(m *wire.Message, t *transaction, done chan struct{}) {
 		t.over()
 		x.voting.Store(false)
 		close(done)
-		x.answerError(m, err)
+		x.answerError(id, "vote", err)
 		return
 	}
 	t.granted(len(votes.Conflicts) > 0)
 	close(done)
-	x.answer(m.ID, x.voteResult(votes))
+	x.answer(id, x.voteResult(votes))
 }
 
 // granted notes the outcome of a vote and starts the clock at the first one.
@@ -377,12 +375,11 @@ func tpcFinish(x *session, m *wire.Message) (any, error) {
 	x.endTransaction()
 	id := bytes.Clone(m.ID)
 	x.hub.expect(t.token, finish{session: x, msgID: id})
-	x.wg.Go(func() { x.runFinish(id, t) })
+	x.phase(func() { x.runFinish(id, t) })
 	return nil, errAnswered
 }
 
 func (x *session) runFinish(id wire.RawID, t *transaction) {
-	defer x.out.flush()
 	began := x.server.opts.Clock()
 	t.stopTimer()
 	tid, err := t.txn.Finish(context.Background(), nil)
@@ -400,8 +397,7 @@ func (x *session) runFinish(id wire.RawID, t *transaction) {
 		return
 	}
 	if err != nil {
-		x.logError("tpc_finish", err)
-		x.out.add(func(dst []byte) []byte { return x.codec.AppendError(dst, id, err) })
+		x.answerError(id, "tpc_finish", err)
 		return
 	}
 	took := x.server.opts.Clock().Sub(began)

@@ -1,0 +1,290 @@
+package filestorage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/zaridb/zari/datafs"
+	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/txnlog"
+	"github.com/zaridb/zari/zodb"
+)
+
+// plan is a batch with the places where it will be.
+type plan struct {
+	txns    []plannedTxn
+	records []plannedRecord // of all transactions
+	begin   int64
+	end     int64
+	head    zodb.TID
+}
+
+type plannedTxn struct {
+	*txnlog.Txn
+	pos int64
+	len int64 // without the trailer
+}
+
+// plannedRecord is a record's place, and what it points to.
+type plannedRecord struct {
+	oid        zodb.OID
+	pos        int64
+	prev, back int64
+	dataLen    int64
+}
+
+// Append writes the batch at the end of the file. It costs two syncs.
+//
+// A transaction that this format cannot hold is refused, and so are those after
+// it.
+func (s *Storage) Append(_ context.Context, batch []*txnlog.Txn, meta *store.Meta) (int, error) {
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	if err := s.writable(); err != nil {
+		return 0, err
+	}
+	if meta != nil {
+		if err := s.writeMeta(*meta); err != nil {
+			return 0, err
+		}
+	}
+	n, unfit := s.fit(batch)
+	if n == 0 {
+		return 0, unfit
+	}
+	if err := s.appendBatch(batch[:n]); err != nil {
+		return 0, err
+	}
+	return n, unfit
+}
+
+// writable tells why nothing can be written. writeMu is held.
+func (s *Storage) writable() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch {
+	case s.gen == nil:
+		return zodb.ErrClosed
+	case s.opts.ReadOnly:
+		return zodb.ErrReadOnly
+	case s.broken != nil:
+		return s.broken
+	case s.doubt != nil:
+		return errors.New("the last append to the data file failed and has to be settled first")
+	}
+	return nil
+}
+
+// fit returns how many transactions, from the first, can be written, and why no
+// more.
+func (s *Storage) fit(batch []*txnlog.Txn) (int, error) {
+	last, _ := s.Head()
+	for i, t := range batch {
+		if err := checkTxn(t, last); err != nil {
+			return i, fmt.Errorf("transaction %v: %w", t.TID, err)
+		}
+		last = t.TID
+	}
+	return len(batch), nil
+}
+
+func checkTxn(t *txnlog.Txn, last zodb.TID) error {
+	if t.TID <= last {
+		return fmt.Errorf("it cannot follow transaction %v", last)
+	}
+	return checkContents(t)
+}
+
+// Check implements store.Checker.
+func (s *Storage) Check(t *txnlog.Txn) error { return checkContents(t) }
+
+// checkContents reports what a Data.fs cannot hold.
+func checkContents(t *txnlog.Txn) error {
+	for _, text := range []struct {
+		name string
+		len  int
+	}{{"user", len(t.User)}, {"description", len(t.Description)}, {"extension", len(t.Extension)}} {
+		if text.len > datafs.MaxText {
+			return fmt.Errorf("its %s has %d bytes; a Data.fs holds at most %d", text.name, text.len, datafs.MaxText)
+		}
+	}
+	if t.Status != datafs.Done && t.Status != datafs.Packed {
+		return fmt.Errorf("its status is %q", t.Status)
+	}
+	for i := range t.Records {
+		r := &t.Records[i]
+		if r.Kind == txnlog.Data && r.Len() == 0 {
+			return fmt.Errorf("object %v: a Data.fs cannot hold a record without data", r.OID)
+		}
+	}
+	return nil
+}
+
+// appendBatch makes transactions durable that can be written. writeMu is held.
+func (s *Storage) appendBatch(batch []*txnlog.Txn) error {
+	v, err := s.view()
+	if err != nil {
+		return err
+	}
+	defer v.release()
+	p, err := s.plan(&v, batch)
+	if err != nil {
+		return err
+	}
+	if p.end > datafs.MaxPos {
+		return fmt.Errorf("the data file cannot grow beyond %d bytes: %w", int64(datafs.MaxPos), zodb.ErrNoSpace)
+	}
+	placed, err := s.placeBlobs(batch)
+	if err == nil {
+		err = s.writeDurably(p, placed)
+	}
+	if err != nil {
+		if s.doubt == nil {
+			s.removeBlobs(placed)
+		}
+		return err
+	}
+	s.publish(p)
+	s.saveIndexLater(p.end)
+	return nil
+}
+
+// plan lays the batch out. It reads the file where records say that they repeat
+// earlier ones.
+func (s *Storage) plan(v *view, batch []*txnlog.Txn) (*plan, error) {
+	p := &plan{begin: v.end, head: batch[len(batch)-1].TID, txns: make([]plannedTxn, 0, len(batch))}
+	n := 0
+	for _, t := range batch {
+		n += len(t.Records)
+	}
+	p.records = make([]plannedRecord, 0, n)
+	clear(s.pending)
+	pos := v.end
+	for _, t := range batch {
+		begin, first := pos, len(p.records)
+		pos += int64(datafs.TxnHeaderSize + len(t.User) + len(t.Description) + len(t.Extension))
+		for i := range t.Records {
+			r, err := s.planRecord(v, &t.Records[i], pos)
+			if err != nil {
+				return nil, err
+			}
+			p.records = append(p.records, r)
+			pos += datafs.DataHeader{DataLen: r.dataLen}.Len()
+		}
+		if len(batch) > 1 {
+			for _, r := range p.records[first:] {
+				s.pending[r.oid] = r.pos
+			}
+		}
+		p.txns = append(p.txns, plannedTxn{Txn: t, pos: begin, len: pos - begin})
+		pos += datafs.TrailerSize
+	}
+	p.end = pos
+	return p, nil
+}
+
+func (s *Storage) planRecord(v *view, r *txnlog.Record, pos int64) (plannedRecord, error) {
+	committed := v.index.get(r.OID) // only holders of writeMu change it
+	pr := plannedRecord{oid: r.OID, pos: pos, prev: committed}
+	if later := s.pending[r.OID]; later != 0 {
+		pr.prev = later
+	}
+	if r.Kind == txnlog.Delete {
+		return pr, nil
+	}
+	if r.From != 0 {
+		var err error
+		if pr.back, err = v.sameData(committed, r); err != nil {
+			return pr, err
+		}
+	}
+	if pr.back == 0 {
+		pr.dataLen = int64(r.Len())
+	}
+	return pr, nil
+}
+
+// sameData returns the position of the record that r.From wrote, if it is there
+// and its data are those of r, else 0. It looks back from pos.
+func (v *view) sameData(pos int64, r *txnlog.Record) (int64, error) {
+	buf := readBuffers.Get().(*[readAhead]byte)
+	defer readBuffers.Put(buf)
+	for pos != 0 {
+		h, n, err := v.read(pos, r.OID, buf[:])
+		if err != nil {
+			return 0, err
+		}
+		if h.TID == r.From {
+			return v.ifSame(pos, &h, buf[:], n, r)
+		}
+		if h.TID < r.From || h.Prev >= pos {
+			return 0, nil
+		}
+		pos = h.Prev
+	}
+	return 0, nil
+}
+
+func (v *view) ifSame(pos int64, h *datafs.DataHeader, buf []byte, n int, r *txnlog.Record) (int64, error) {
+	if h.DataLen != 0 && h.DataLen != int64(r.Len()) {
+		return 0, nil
+	}
+	theirs, err := v.data(pos, h, buf, n)
+	if err != nil {
+		return 0, err
+	}
+	ours, err := r.Load()
+	if err != nil {
+		return 0, err
+	}
+	if theirs == nil || !bytes.Equal(theirs, ours) {
+		return 0, nil
+	}
+	return pos, nil
+}
+
+// publish makes a durable batch visible.
+func (s *Storage) publish(p *plan) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range p.records {
+		s.gen.index.set(r.oid, r.pos)
+	}
+	for _, t := range p.txns {
+		s.gen.marks.add(t.pos, t.TID)
+	}
+	s.gen.end, s.gen.head = p.end, p.head
+}
+
+// placeBlobs moves the staged blobs into place, and returns which.
+func (s *Storage) placeBlobs(batch []*txnlog.Txn) (placed []blobID, err error) {
+	for _, t := range batch {
+		for i := range t.Records {
+			r := &t.Records[i]
+			if r.Blob == "" {
+				continue
+			}
+			if s.blobs == nil {
+				return placed, fmt.Errorf("object %v: %w", r.OID, errNoBlobs)
+			}
+			// Also one that cannot be placed may be there.
+			placed = append(placed, blobID{OID: r.OID, TID: t.TID})
+			if err := s.blobs.Place(r.Blob, r.OID, t.TID); err != nil {
+				return placed, noSpace(err)
+			}
+		}
+	}
+	return placed, nil
+}
+
+// removeBlobs removes blobs of transactions that came to nothing. What cannot be
+// removed is waste and does no harm.
+func (s *Storage) removeBlobs(placed []blobID) {
+	for _, id := range placed {
+		if err := s.blobs.Remove(id.OID, id.TID); err != nil {
+			s.opts.Logger.Warn("a blob of a failed transaction could not be removed", "path", s.blobs.Path(id.OID, id.TID), "error", err)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package filestorage_test
+
+import (
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/zaridb/zari/engine/filestorage"
+	"github.com/zaridb/zari/internal/vfs"
+	"github.com/zaridb/zari/storagetest"
+	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/zodb"
+)
+
+// files makes Stores on data files, and knows the file of each.
+type files struct {
+	mu    sync.Mutex
+	paths map[zodb.Storage]string
+}
+
+// noSync is a file system where syncing costs nothing. What it leaves behind
+// after a crash is tested elsewhere.
+type noSync struct{ vfs.FS }
+
+type noSyncFile struct{ vfs.File }
+
+func (noSync) SyncDir(string) error { return nil }
+func (noSyncFile) Sync() error      { return nil }
+func (noSyncFile) Datasync() error  { return nil }
+
+func (f noSync) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	file, err := f.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return noSyncFile{file}, nil
+}
+
+// counters merges records of the form "counter N", as ZODB's Length does.
+type counters struct{}
+
+func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
+	var b, c, w int
+	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
+		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
+			return nil, false
+		}
+	}
+	return fmt.Appendf(nil, "counter %d", c+w-b), true
+}
+
+func (f *files) open(t testing.TB, path string, readOnly bool) zodb.Storage {
+	t.Helper()
+	engine, err := filestorage.Open(filestorage.Options{Path: path, FS: noSync{vfs.OS()}, BlobDir: filepath.Join(filepath.Dir(path), "blobs"), ReadOnly: readOnly})
+	if err != nil {
+		t.Fatalf("filestorage.Open: %v", err)
+	}
+	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+	if err != nil {
+		t.Fatalf("store.Open: %v", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.paths[s] = path
+	return s
+}
+
+func (f *files) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Storage {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	f.mu.Lock()
+	path := f.paths[s]
+	f.mu.Unlock()
+	return f.open(t, path, readOnly)
+}
+
+func harness() storagetest.Harness {
+	f := &files{paths: make(map[zodb.Storage]string)}
+	return storagetest.Harness{
+		New:      func(t testing.TB) zodb.Storage { return f.open(t, filepath.Join(t.TempDir(), "Data.fs"), false) },
+		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return f.reopen(t, s, false) },
+		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return f.reopen(t, s, true) },
+		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher),
+		Merge: &storagetest.Merge{
+			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
+		},
+	}
+}
+
+func TestContract(t *testing.T) { storagetest.Run(t, harness()) }
+
+func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness()) }
