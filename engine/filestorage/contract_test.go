@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/zaridb/zari/engine/filestorage"
+	"github.com/zaridb/zari/engine/memstorage"
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/storagetest"
 	"github.com/zaridb/zari/store"
@@ -94,3 +95,18 @@ func harness() storagetest.Harness {
 func TestContract(t *testing.T) { storagetest.Run(t, harness()) }
 
 func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness()) }
+
+// TestLikeMemory runs generated sequences of operations on a data file and in
+// memory: the histories must be equal.
+func TestLikeMemory(t *testing.T) {
+	memory := storagetest.Harness{New: func(t testing.TB) zodb.Storage {
+		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: counters{}})
+		if err != nil {
+			t.Fatalf("store.Open: %v", err)
+		}
+		return s
+	}}
+	for seed := range uint64(10) {
+		storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{"memory": memory, "file": harness()})
+	}
+}

@@ -213,8 +213,8 @@ func (h *hub) unexpect(token zodb.Token) {
 
 // answerChanges lets answer queue what changed after tid, and the tid up to which
 // the connections have been told; both go together with what is on the wire. It
-// reports false, and queues nothing, if the queue does not reach back to tid, or
-// tid is not a transaction that it knows.
+// reports false, and queues nothing, if the queue does not reach back to tid. As
+// with Python's server tid need not be a transaction: a client's cache may say so.
 func (h *hub) answerChanges(tid zodb.TID, also []zodb.OID, answer func(oids []zodb.OID, view zodb.TID)) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -222,8 +222,7 @@ func (h *hub) answerChanges(tid zodb.TID, also []zodb.OID, answer func(oids []zo
 	for i > 0 && h.recent[i-1].TID > tid {
 		i--
 	}
-	known := i > 0 && h.recent[i-1].TID == tid || tid != 0 && (tid == h.base || tid == h.view)
-	if !known {
+	if reaches := i > 0 || tid != 0 && (tid == h.base || tid == h.view); !reaches {
 		return false
 	}
 	oids := slices.Clone(also)

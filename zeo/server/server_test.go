@@ -200,8 +200,9 @@ func TestGetInvalidations(t *testing.T) {
 		if got := c.mustCall("getInvalidations", tids[0]); got != nil {
 			t.Errorf("before the queue: %v, want None", got)
 		}
-		if got := c.mustCall("getInvalidations", tids[2]+1); got != nil {
-			t.Errorf("of no transaction of this history: %v, want None", got)
+		got = c.mustCall("getInvalidations", tids[2]+1).(pickle.Tuple)
+		if asTID(t, got[0]) != tids[3] || len(items(t, got[1])) != 1 {
+			t.Errorf("from between two transactions: %v", got)
 		}
 	})
 }
@@ -359,4 +360,39 @@ func items(t *testing.T, v any) []any {
 	}
 	t.Fatalf("%v is not a list", v)
 	return nil
+}
+
+// TestBuffersAreNotShared sends several records in one write, so that later ones
+// overwrite the reader's buffer of earlier ones, and looks what was kept.
+func TestBuffersAreNotShared(t *testing.T) {
+	each(t, func(t *testing.T, codec wire.Codec) {
+		s := serve(t, Options{})
+		c := s.register(t, codec)
+		const n = 300
+		big := make([]byte, 1000)
+		data := func(i int) []byte {
+			b := slices.Clone(big)
+			b[0], b[len(b)-1] = byte(i), byte(i>>8)
+			return b
+		}
+		tid := zodb.TIDAt(time.Now().Add(time.Hour))
+		c.oneWay("tpc_begin", int64(1), []byte("u"), []byte("d"), pickle.NewDict("k", "v"), tid, " ")
+		for i := range n {
+			c.oneWay("restorea", zodb.OID(i), tid, data(i), nil, int64(1))
+		}
+		c.mustCall("vote", int64(1))
+		c.mustCall("tpc_finish", int64(1))
+		c.oneWay("tpc_begin", int64(2), []byte("user two"), []byte("why"), pickle.NewDict("key", "value"))
+		for i := range n {
+			c.oneWay("storea", zodb.OID(n+i), nil, data(n+i), int64(2))
+		}
+		c.mustCall("vote", int64(2))
+		c.mustCall("tpc_finish", int64(2))
+		for i := range 2 * n {
+			rec, err := s.storage.LoadBefore(t.Context(), zodb.OID(i), zodb.MaxTID)
+			if err != nil || !slices.Equal(rec.Data, data(i)) {
+				t.Fatalf("object %d has %d...%d, %v", i, rec.Data[0], rec.Data[len(rec.Data)-1], err)
+			}
+		}
+	})
 }

@@ -229,7 +229,7 @@ func restorea(x *session, m *wire.Message) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, r.Restore(t.ctx, oid, data, from)
+	return nil, r.Restore(t.ctx, oid, bytes.Clone(data), from) // the frame will be overwritten
 }
 
 // undoa(transaction id, id)
