@@ -34,6 +34,9 @@ func (c *commit) bytes() (n int64) {
 	return n
 }
 
+// maxGather bounds how long an append waits for company.
+const maxGather = time.Millisecond
+
 // committer appends and publishes. It has two goroutines: the appender, which
 // alone calls Engine.Append, and the publisher.
 type committer struct {
@@ -43,8 +46,11 @@ type committer struct {
 	wake    sync.Cond // queue or closed changed
 	queue   []*commit
 	closed  bool
-	doubt   bool      // the last append must be settled first
-	inDoubt []*commit // the transactions whose fate is not known
+	epoch   uint64        // counts the appends
+	soon    [2]int        // transactions that voted in this epoch or the last, by epoch mod 2, and have not finished
+	took    time.Duration // the last append
+	doubt   bool          // the last append must be settled first
+	inDoubt []*commit     // the transactions whose fate is not known
 
 	given   atomic.Uint64 // the largest tid given
 	publish chan []*commit
@@ -88,6 +94,9 @@ func (c *committer) add(x *commit) error {
 		return errInDoubt
 	}
 	c.queue = append(c.queue, x)
+	if x.txn != nil {
+		c.notSoonLocked(x.txn.votedIn)
+	}
 	c.wake.Signal()
 	return nil
 }
@@ -132,6 +141,9 @@ func (c *committer) next() []*commit {
 		}
 		c.wake.Wait()
 	}
+	c.gather()
+	c.epoch++
+	c.soon[c.epoch%2] = 0
 	n, size := 0, int64(0)
 	for n < len(c.queue) {
 		size += c.queue[n].bytes()
@@ -146,6 +158,50 @@ func (c *committer) next() []*commit {
 		c.queue = nil
 	}
 	return batch
+}
+
+// gather waits for those who have voted a moment ago and will finish in another:
+// they then share the append. It waits no longer than an append takes, and not for
+// clients that dawdle: who voted before the last append is not waited for. c.mu is
+// held.
+func (c *committer) gather() {
+	limit := min(c.took, maxGather)
+	if c.soon[0]+c.soon[1] <= 0 || limit <= 0 {
+		return
+	}
+	late := false
+	timer := time.AfterFunc(limit, func() {
+		c.mu.Lock()
+		late = true
+		c.mu.Unlock()
+		c.wake.Broadcast()
+	})
+	for !late && !c.closed && c.soon[0]+c.soon[1] > 0 {
+		c.wake.Wait()
+	}
+	timer.Stop()
+}
+
+// votedNow counts a transaction that has voted, and returns when that was.
+func (c *committer) votedNow() (epoch uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.soon[c.epoch%2]++
+	return c.epoch
+}
+
+// notSoon takes back what votedNow counted.
+func (c *committer) notSoon(epoch uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notSoonLocked(epoch)
+}
+
+func (c *committer) notSoonLocked(epoch uint64) {
+	if epoch+1 >= c.epoch {
+		c.soon[epoch%2]--
+		c.wake.Signal()
+	}
 }
 
 // append makes a batch durable and hands it to the publisher.
@@ -166,7 +222,11 @@ func (c *committer) append(batch []*commit) {
 		c.store.publish(commits)
 		planted.Stall()
 	}
+	began := time.Now()
 	n, err := c.store.engine.Append(context.Background(), txns, meta)
+	c.mu.Lock()
+	c.took = time.Since(began)
+	c.mu.Unlock()
 	c.store.stats.batches.Add(int64(min(len(txns), 1)))
 	for _, x := range batch {
 		if x.rec == nil {

@@ -39,6 +39,7 @@ type txn struct {
 	memory int64
 	spool  spool
 
+	votedIn uint64 // the committer's epoch at the vote
 	locks   *lockRequest
 	release func()        // gives reserved space back
 	undone  []*txnlog.Txn // the transactions of undos
@@ -186,6 +187,9 @@ func (t *txn) spoolIfLarge(r *txnlog.Record) error {
 func (t *txn) Abort() {
 	if t.phase == ended {
 		return
+	}
+	if t.phase == voted {
+		t.store.committer.notSoon(t.votedIn)
 	}
 	t.phase = ended
 	t.giveUp()

@@ -22,10 +22,12 @@ func (t *txn) Vote(ctx context.Context) (zodb.Votes, error) {
 		t.Abort()
 		return zodb.Votes{}, err
 	}
-	t.phase = voted
 	if len(votes.Conflicts) > 0 {
 		t.phase = conflicted
+		return votes, nil
 	}
+	t.phase = voted
+	t.votedIn = t.store.committer.votedNow()
 	return votes, nil
 }
 

@@ -28,7 +28,8 @@ type hub struct {
 	recent   []zodb.Change         // the invalidation queue, oldest first
 	base     zodb.TID              // all changes after it are in recent
 
-	flushing bool // a flush of all outboxes is due
+	flushing bool      // a flush of all outboxes is due
+	flushed  time.Time // when the last one was
 
 	recentMu sync.Mutex
 	changed  map[zodb.OID]zodb.TID // the last change of each object in changes
@@ -46,9 +47,13 @@ type finish struct {
 // object changed while it was read. Loads are far shorter than that.
 const rememberedChanges = 512
 
-// flushDelay is how long invalidations may wait for company. A client that gets
-// an answer gets them at once with it.
-const flushDelay = time.Millisecond
+// Invalidations go out with the next answer to a client, or when all outboxes are
+// flushed: soon after a commit that comes alone, and at a steady pace where many
+// come, so that they share writes.
+const (
+	flushDelay = 200 * time.Microsecond
+	flushPause = 5 * time.Millisecond // from one flush of all outboxes to the next
+)
 
 func newHub(id string, s zodb.Storage, opts *Options, finishSeconds prometheus.Observer) (*hub, error) {
 	h := &hub{
@@ -158,10 +163,10 @@ func (h *hub) flushSoon() {
 		return
 	}
 	h.flushing = true
-	time.AfterFunc(flushDelay, func() {
+	time.AfterFunc(max(flushDelay, flushPause-time.Since(h.flushed)), func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.flushing = false
+		h.flushing, h.flushed = false, time.Now()
 		for s := range h.sessions {
 			if s.out.pending() > 0 {
 				s.out.signal()
