@@ -52,7 +52,7 @@ const rememberedChanges = 512
 // come, so that they share writes.
 const (
 	flushDelay = 200 * time.Microsecond
-	flushPause = 5 * time.Millisecond // from one flush of all outboxes to the next
+	flushPause = 10 * time.Millisecond // from one flush of all outboxes to the next
 )
 
 func newHub(id string, s zodb.Storage, opts *Options, finishSeconds prometheus.Observer) (*hub, error) {

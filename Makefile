@@ -1,0 +1,108 @@
+# Zari. `make help` says what there is.
+
+SHELL       = /bin/bash
+.SHELLFLAGS = -o pipefail -c
+
+GO     ?= go
+PYTHON ?= python3
+
+ADDRESS ?= 127.0.0.1:8100
+DATA    ?= var/Data.fs
+
+# Fixed versions of what is not in go.mod.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# The packages whose work is concurrent: they are tested under the race detector too.
+RACE = ./store/... ./zeo/... ./engine/... ./storagetest/... ./internal/...
+
+FUZZ_SECONDS ?= 60
+JOBS         ?= 3
+
+# A Python with ZODB and ZEO: one of our own, unless the environment names another.
+ifeq ($(origin ZARI_PYTHON), undefined)
+VENV = .venv/done
+ZARI_PYTHON = $(CURDIR)/.venv/bin/python
+endif
+export ZARI_PYTHON
+export PYTHONDONTWRITEBYTECODE = 1
+
+UPSTREAM = $(ZARI_PYTHON) -u interop/upstream/run.py --jobs $(JOBS) \
+	--list interop/upstream/tests.txt --list interop/upstream/loaddelayed.txt
+
+SUMMARY = var/test-summary.txt
+
+.PHONY: help build serve venv test lint unit race fuzz upstream upstream-runzeo bench proof clean FORCE
+
+help: ## say what there is
+	@echo "Zari: a transactional object store for ZODB"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+	@echo
+	@echo "  ADDRESS=$(ADDRESS)  DATA=$(DATA)  FUZZ_SECONDS=$(FUZZ_SECONDS)  JOBS=$(JOBS)"
+
+build: bin/zari ## build bin/zari, one static binary
+
+bin/zari: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/zari
+
+serve: build ## serve var/Data.fs on 127.0.0.1:8100
+	@mkdir -p $(dir $(DATA))
+	@echo "Serving $(DATA) on $(ADDRESS). In Python (pip install ZEO):"
+	@echo
+	@echo "    import ZEO, transaction"
+	@echo "    connection = ZEO.connection(('$(firstword $(subst :, ,$(ADDRESS)))', $(lastword $(subst :, ,$(ADDRESS)))))"
+	@echo "    connection.root.greeting = 'hello'"
+	@echo "    transaction.commit()"
+	@echo
+	@exec bin/zari serve -a $(ADDRESS) $(DATA)
+
+venv: $(VENV) ## make .venv, a Python with the ZODB and ZEO that the tests need
+
+.venv/done: interop/requirements.txt interop/venv.sh
+	PYTHON=$(PYTHON) interop/venv.sh .venv
+
+test: $(VENV) build ## all that must pass: lint, unit, race, fuzz, upstream
+	@mkdir -p var && : > $(SUMMARY)
+	@failed=0; for part in lint unit race fuzz upstream; do \
+		begin=$$(date +%s); echo; echo "=== $$part"; \
+		if $(MAKE) --no-print-directory $$part; then word=passed; else word=FAILED; failed=$$((failed + 1)); fi; \
+		echo "$$word: $$part, $$(($$(date +%s) - begin)) s" >> $(SUMMARY); \
+	done; \
+	echo; echo "=== summary"; grep -v ^upstream: $(SUMMARY); grep ^upstream: $(SUMMARY); [ $$failed -eq 0 ]
+
+lint: ## gofmt, vet, staticcheck
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not formatted:"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+unit: $(VENV) ## go test ./..., the Go tests against Python included
+	@mkdir -p var
+	CGO_ENABLED=0 $(GO) test -timeout 20m ./... 2>&1 | tee var/unit.log; status=$$?; \
+		grep -E '^(ok|FAIL|--- FAIL|panic:)' var/unit.log >> $(SUMMARY); exit $$status
+
+race: ## the concurrent packages under the race detector (needs a C compiler)
+	@command -v $${CC:-cc} >/dev/null || { echo "The race detector needs a C compiler: apt install gcc libc6-dev"; exit 1; }
+	@mkdir -p var
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE) 2>&1 | tee var/race.log; status=$$?; \
+		grep -E '^(ok|FAIL|--- FAIL|panic:)' var/race.log | sed 's/$$/ (race)/' >> $(SUMMARY); exit $$status
+
+fuzz: ## every fuzz target for a little while
+	GO=$(GO) tools/fuzz.sh $(FUZZ_SECONDS)
+
+upstream: $(VENV) build ## ZEO's and ZODB's own test suites against bin/zari
+	@mkdir -p var
+	@$(UPSTREAM) --server 'bin/zari serve -C {conf}' --summary $(SUMMARY)
+
+upstream-runzeo: $(VENV) ## the same against Python's own server: is the runner right?
+	$(UPSTREAM) --server runzeo --exceptions interop/upstream/exceptions-runzeo.txt
+
+bench: $(VENV) build ## Zari beside Python's runzeo: ratios
+	$(GO) run ./bench/compare $(ARGS)
+
+proof: $(VENV) ## the long proofs: kill -9 and power loss by the hundred and thousand, fuzzing for an hour
+	ZARI_ROUNDS=10000 $(GO) test -timeout 6h -v -run PowerLoss ./engine/filestorage/crashtest
+	CI=true ZARI_ROUNDS=200 $(GO) test -timeout 6h -v -run Kill9 ./interop
+	$(MAKE) fuzz FUZZ_SECONDS=3600
+
+clean: ## remove what was built; data in var/ stays
+	rm -rf bin .venv dist $(SUMMARY)
