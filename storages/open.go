@@ -32,10 +32,10 @@ type Options struct {
 // Open opens what a section of a configuration names.
 func Open(ctx context.Context, c config.Storage, o Options) (zodb.Storage, error) {
 	s, err := open(ctx, c, "", o)
-	if err != nil {
+	if err != nil && c.Position().File != "" {
 		return nil, fmt.Errorf("%v: storage %q: %w", c.Position(), c.StorageName(), err)
 	}
-	return s, nil
+	return s, err
 }
 
 func open(ctx context.Context, c config.Storage, blobDir string, o Options) (zodb.Storage, error) {

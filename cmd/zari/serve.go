@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/config/pylog"
 	"github.com/zaridb/zari/config/zconfig"
 )
 
@@ -63,7 +64,7 @@ func newServeCommand() *cobra.Command {
 		Short:   "Serve a database to ZODB clients",
 		Long:    serveLong + "\n" + serveExits,
 		Example: serveExample,
-		Args:    cobra.MaximumNArgs(1),
+		Args:    usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := f.load(args)
 			if err != nil {
@@ -105,10 +106,18 @@ func (f *serveFlags) load(args []string) (*config.Config, error) {
 // single is the configuration for one file.
 func (f *serveFlags) single(path string) *config.Config {
 	file := &config.FileStorage{
-		Base: config.Base{Name: "1", Pos: zconfig.Pos{File: "command line"}}, Path: path, BlobDir: f.blobDir,
+		Base: config.Base{Name: "1"}, Path: path, BlobDir: f.blobDir,
 		ReadOnly: f.readOnly, PackGC: true, PackKeepOld: true,
 	}
-	cfg := &config.Config{Storages: []config.Storage{file}}
+	format, err := pylog.Compile("%(asctime)s %(levelname)s %(name)s %(message)s", pylog.DefaultDateFormat)
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	stderr := config.LogFile{Path: "STDERR", Format: format}
+	cfg := &config.Config{
+		Storages: []config.Storage{file},
+		EventLog: &config.EventLog{Level: pylog.Info, Files: []config.LogFile{stderr}},
+	}
 	cfg.ZEO.InvalidationQueueSize = 100
 	_, cfg.ZEO.Msgpack = os.LookupEnv("ZEO_MSGPACK")
 	return cfg

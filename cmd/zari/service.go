@@ -210,10 +210,7 @@ func (s *service) run(ctx context.Context) error {
 	defer signal.Stop(signals)
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(s.listener) }()
-	s.log.Info("listening", "address", address(s.listener.Addr()), "storages", fmt.Sprint(s.server.Storages()), "pid", os.Getpid())
-	if s.cfg.EventLog != nil {
-		fmt.Fprintf(os.Stderr, "zari: serving on %s\n", address(s.listener.Addr()))
-	}
+	s.log.Info("listening", "address", s.listener.Addr().String(), "storages", fmt.Sprint(s.server.Storages()), "pid", os.Getpid())
 	s.ready.Store(true)
 	for {
 		select {
@@ -227,9 +224,6 @@ func (s *service) run(ctx context.Context) error {
 		}
 	}
 }
-
-// address is how a client names a listener's address.
-func address(a net.Addr) string { return a.String() }
 
 // end lets voted transactions finish. A second signal cuts it short.
 func (s *service) end(ctx context.Context, sig os.Signal, signals <-chan os.Signal) error {
