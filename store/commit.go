@@ -74,6 +74,12 @@ var errInDoubt = errors.New("the storage's medium did not say whether the last c
 func (c *committer) ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.refusal()
+}
+
+// refusal tells why nothing can be committed now, nil if something can. c.mu is
+// held.
+func (c *committer) refusal() error {
 	switch {
 	case c.closed:
 		return zodb.ErrClosed
@@ -87,11 +93,8 @@ func (c *committer) ready() error {
 func (c *committer) add(x *commit) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.closed:
-		return zodb.ErrClosed
-	case c.doubt:
-		return errInDoubt
+	if err := c.refusal(); err != nil {
+		return err
 	}
 	c.queue = append(c.queue, x)
 	if x.txn != nil {
