@@ -41,6 +41,7 @@ type Options struct {
 	MaxQueue       int // bytes waiting for a client that does not read; default 256 MiB
 	MaxCalls       int // calls of one connection that are executed at the same time; default 64
 
+	Handshake  time.Duration // a client that says nothing for so long after connecting is sent away; default 30 s
 	SlowCommit time.Duration // a commit that takes longer is logged; default 1 s
 
 	// SlowLoads makes the loads of one connection run beside each other. It is
@@ -58,6 +59,7 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxIterators, 1000)
 	set(&o.MaxQueue, 256<<20)
 	set(&o.MaxCalls, 64)
+	set(&o.Handshake, 30*time.Second)
 	set(&o.SlowCommit, time.Second)
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -241,7 +243,7 @@ func (s *Server) Close() error {
 		l.Close()
 	}
 	for x := range s.sessions {
-		x.close(nil)
+		s.wg.Go(func() { x.close(nil) }) // saying goodbye over TLS may take a while
 	}
 	s.mu.Unlock()
 	s.wg.Wait()

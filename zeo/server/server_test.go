@@ -396,3 +396,23 @@ func TestBuffersAreNotShared(t *testing.T) {
 		}
 	})
 }
+
+func TestSilentClientIsSentAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, Options{})
+		conn := s.l.dial(t)
+		defer conn.Close()
+		r := wire.NewReader(conn, 0)
+		r.Next()
+		began := time.Now()
+		if _, err := r.Next(); err == nil {
+			t.Error("the server says something")
+		}
+		if waited := time.Since(began); waited != 30*time.Second {
+			t.Errorf("sent away after %v", waited)
+		}
+		c := s.register(t, wire.Pickle)
+		time.Sleep(time.Hour) // who has registered may be silent
+		c.mustCall("ping")
+	})
+}

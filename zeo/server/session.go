@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/zaridb/zari/internal/planted"
 	"github.com/zaridb/zari/zeo/wire"
@@ -107,12 +108,14 @@ func (x *session) cleanUp() {
 
 // serve shakes hands and answers messages.
 func (x *session) serve() error {
+	x.conn.SetDeadline(time.Now().Add(x.server.opts.Handshake))
 	x.greet()
 	r := wire.NewReader(x.conn, x.server.opts.MaxFrame)
 	hello, err := r.Next()
 	if err != nil {
 		return err
 	}
+	x.conn.SetDeadline(time.Time{})
 	codec, err := wire.ParseHello(hello)
 	if err == wire.ErrRuok {
 		return x.imok()
