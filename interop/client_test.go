@@ -2,6 +2,7 @@ package interop
 
 import (
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,8 @@ func prepared(t *testing.T, o options) (*server, string) {
 	return s, dir
 }
 
-// TestFirstSteps runs the program of the README against the command of the README.
+// TestFirstSteps runs the program in the README, word by word but for the port,
+// against a server started as the README says.
 func TestFirstSteps(t *testing.T) {
 	needPython(t)
 	if setup.zari == "" {
@@ -35,19 +37,37 @@ func TestFirstSteps(t *testing.T) {
 	}
 	dir, addr := t.TempDir(), freeAddr(t)
 	s := startCommand(t, dir, addr, []string{setup.zari, "serve", "-a", addr, "Data.fs"})
-	path, err := filepath.Abs("pyclient/first_steps.py")
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, port, _ := net.SplitHostPort(addr)
+	text := readmeProgram(t)
 	for range 2 { // the second time from the file
-		out, err := exec.Command(setup.python, path, port).CombinedOutput()
-		if err != nil || strings.TrimSpace(string(out)) != "hello" {
-			t.Fatalf("first_steps.py: %v, said %s", err, out)
+		out, err := exec.Command(setup.python, "-c", strings.ReplaceAll(text, "8100", port)).CombinedOutput()
+		if err != nil || strings.TrimSpace(string(out)) != "{'greeting': 'hello'}" {
+			t.Fatalf("the README's program: %v, said %s", err, out)
 		}
 	}
 	s.stop()
 	python[verified](t, dir, "verify.py", "Data.fs")
+}
+
+// readmeProgram returns the indented lines of the README's section "Connect".
+func readmeProgram(t *testing.T) string {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Connect\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var program []string
+	for line := range strings.Lines(section) {
+		if code, ok := strings.CutPrefix(line, "    "); ok {
+			program = append(program, code)
+		}
+	}
+	if len(program) != 5 {
+		t.Fatalf("the README's program has %d lines", len(program))
+	}
+	return strings.Join(program, "")
 }
 
 func TestConflictsMerge(t *testing.T) {
