@@ -37,6 +37,7 @@ type service struct {
 	listener net.Listener
 	web      *http.Server
 	ready    atomic.Bool
+	signals  chan os.Signal
 	closers  []func() error
 }
 
@@ -44,7 +45,7 @@ type service struct {
 // before an error is closed by close.
 func (s *service) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		s.openLogs, s.openMetrics, s.openStorages, s.openTLS, s.openListener, s.openServer, s.writePID,
+		s.openLogs, s.openMetrics, s.openStorages, s.openTLS, s.openSignals, s.openListener, s.openServer, s.writePID,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -116,6 +117,18 @@ func (s *service) openTLS(context.Context) error {
 		return fmt.Errorf("%v: %w", c.Pos, err)
 	}
 	s.tls = t
+	return nil
+}
+
+// openSignals takes over what signals mean, before anybody can see that the server
+// is there. Until then one ends the process at once, which loses nothing.
+func (s *service) openSignals(context.Context) error {
+	s.signals = make(chan os.Signal, 8)
+	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
+	s.onClose(func() error {
+		signal.Stop(s.signals)
+		return nil
+	})
 	return nil
 }
 
@@ -205,9 +218,6 @@ func (s *service) writePID(context.Context) error {
 
 // run serves until a signal ends it.
 func (s *service) run(ctx context.Context) error {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
-	defer signal.Stop(signals)
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(s.listener) }()
 	s.log.Info("listening", "address", s.listener.Addr().String(), "storages", fmt.Sprint(s.server.Storages()), "pid", os.Getpid())
@@ -216,9 +226,9 @@ func (s *service) run(ctx context.Context) error {
 		select {
 		case err := <-served:
 			return err
-		case sig := <-signals:
+		case sig := <-s.signals:
 			if sig == syscall.SIGTERM || sig == syscall.SIGINT {
-				return s.end(ctx, sig, signals)
+				return s.end(ctx, sig)
 			}
 			s.reopen()
 		}
@@ -226,13 +236,13 @@ func (s *service) run(ctx context.Context) error {
 }
 
 // end lets voted transactions finish. A second signal cuts it short.
-func (s *service) end(ctx context.Context, sig os.Signal, signals <-chan os.Signal) error {
+func (s *service) end(ctx context.Context, sig os.Signal) error {
 	s.ready.Store(false)
 	s.log.Info("shutting down: voted transactions may finish", "signal", sig.String(), "at_most", s.drain)
 	ctx, cancel := context.WithTimeout(ctx, s.drain)
 	defer cancel()
 	go func() {
-		for sig := range signals {
+		for sig := range s.signals {
 			if sig == syscall.SIGTERM || sig == syscall.SIGINT {
 				cancel()
 				return
