@@ -39,7 +39,8 @@ type txn struct {
 	memory int64
 	spool  spool
 
-	votedIn uint64 // the committer's epoch at the vote
+	rec     *txnlog.Txn // what Finish appends, from the vote on
+	votedIn uint64      // the committer's epoch at the vote
 	locks   *lockRequest
 	release func()        // gives reserved space back
 	undone  []*txnlog.Txn // the transactions of undos
@@ -230,7 +231,7 @@ func (t *txn) Finish(_ context.Context, committed func(zodb.TID)) (zodb.TID, err
 	if t.phase != voted {
 		return 0, &zodb.TxnError{Op: "finish", State: t.phase.String()}
 	}
-	c := &commit{txn: t, rec: t.record(), committed: committed, done: make(chan error, 1)}
+	c := &commit{txn: t, rec: t.rec, committed: committed, done: make(chan error, 1)}
 	t.phase = ended // whatever comes, nothing but the committer may touch it now
 	if err := t.store.committer.add(c); err != nil {
 		t.giveUp()

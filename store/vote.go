@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/zaridb/zari/internal/planted"
 	"github.com/zaridb/zari/txnlog"
@@ -38,13 +36,14 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 	if err := t.readUndone(ctx); err != nil {
 		return zodb.Votes{}, err
 	}
-	if err := t.lock(ctx); err != nil {
+	modes := t.lockModes()
+	if err := t.lock(ctx, modes); err != nil {
 		return zodb.Votes{}, err
 	}
 	if t.meta.TID != 0 && t.meta.TID <= t.store.committer.lastGiven() {
 		return zodb.Votes{}, fmt.Errorf("transaction %v cannot be added after transaction %v", t.meta.TID, t.store.committer.lastGiven())
 	}
-	serials, err := t.serials(ctx)
+	serials, err := t.serials(ctx, modes)
 	if err != nil {
 		return zodb.Votes{}, err
 	}
@@ -67,8 +66,7 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 
 // lock takes the locks of all objects, or of those that turned up since the last
 // vote.
-func (t *txn) lock(ctx context.Context) error {
-	modes := t.lockModes()
+func (t *txn) lock(ctx context.Context, modes map[zodb.OID]lockMode) error {
 	if t.locks != nil {
 		if oid, ok := t.store.locks.tryExtend(t.locks, modes); !ok {
 			return &zodb.ConflictError{OID: oid, Reason: "object is locked by another transaction"}
@@ -114,10 +112,13 @@ func (t *txn) anyOID() zodb.OID {
 }
 
 // serials returns the newest serial of every object that is locked.
-func (t *txn) serials(ctx context.Context) (map[zodb.OID]zodb.TID, error) {
-	modes := t.lockModes()
-	delete(modes, wholeStorage)
-	oids := slices.Collect(maps.Keys(modes))
+func (t *txn) serials(ctx context.Context, modes map[zodb.OID]lockMode) (map[zodb.OID]zodb.TID, error) {
+	oids := make([]zodb.OID, 0, len(modes))
+	for oid := range modes {
+		if oid != wholeStorage {
+			oids = append(oids, oid)
+		}
+	}
 	tids, err := t.store.engine.Serials(ctx, oids)
 	if err != nil {
 		return nil, err
@@ -217,8 +218,9 @@ func (t *txn) revision(ctx context.Context, oid zodb.OID, serial zodb.TID) ([]by
 // reserve sees to it that Finish cannot fail for what is in the transaction: the
 // medium can hold it, and space is set aside, so that a full disk fails the vote.
 func (t *txn) reserve() error {
+	t.rec = t.record()
 	if c, ok := t.store.engine.(Checker); ok {
-		if err := c.Check(t.record()); err != nil {
+		if err := c.Check(t.rec); err != nil {
 			return err
 		}
 	}
@@ -226,7 +228,7 @@ func (t *txn) reserve() error {
 	if !ok {
 		return nil
 	}
-	release, err := r.Reserve(r.Space(t.record()))
+	release, err := r.Reserve(r.Space(t.rec))
 	t.release = release
 	return err
 }

@@ -250,5 +250,18 @@ func (h *hub) broadcastInfo() {
 	h.flushSoon()
 }
 
-// frameCache holds an invalidation encoded once for each codec.
-type frameCache map[wire.Codec][]byte
+// frameCache holds an invalidation encoded once for each codec that somebody
+// speaks.
+type frameCache struct{ pickle, msgpack []byte }
+
+// invalidation returns the frame that tells of the change.
+func (f *frameCache) invalidation(codec wire.Codec, c zodb.Change) []byte {
+	frame := &f.pickle
+	if codec == wire.Msgpack {
+		frame = &f.msgpack
+	}
+	if *frame == nil {
+		*frame = codec.AppendInvalidation(nil, c.TID, c.OIDs)
+	}
+	return *frame
+}

@@ -278,14 +278,7 @@ func (x *session) queueInvalidation(c zodb.Change, frames *frameCache) {
 		x.out.view.Store(uint64(c.TID))
 		return
 	}
-	if *frames == nil {
-		*frames = make(frameCache, 2)
-	}
-	frame := (*frames)[x.codec]
-	if frame == nil {
-		frame = x.codec.AppendInvalidation(nil, c.TID, c.OIDs)
-		(*frames)[x.codec] = frame
-	}
+	frame := frames.invalidation(x.codec, c)
 	x.out.mu.Lock()
 	defer x.out.mu.Unlock()
 	x.out.view.Store(uint64(c.TID))
