@@ -99,8 +99,9 @@ upstream-runzeo: $(VENV) ## the same against Python's own server: is the runner 
 bench: $(VENV) build ## Zari beside Python's runzeo: ratios
 	$(GO) run ./bench/compare $(ARGS)
 
-proof: $(VENV) ## the long proofs: kill -9 and power loss by the hundred and thousand, fuzzing for an hour
+proof: $(VENV) ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	ZARI_ROUNDS=10000 $(GO) test -timeout 6h -v -run PowerLoss ./engine/filestorage/crashtest
+	ZARI_OPS=10000000 $(GO) test -timeout 6h -v -run 'TestServer$$' ./interop/model
 	CI=true ZARI_ROUNDS=200 $(GO) test -timeout 6h -v -run Kill9 ./interop
 	$(MAKE) fuzz FUZZ_SECONDS=3600
 
