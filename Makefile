@@ -80,7 +80,7 @@ unit: $(VENV) ## go test ./..., the Go tests against Python included
 	CGO_ENABLED=0 $(GO) test -timeout 20m ./... 2>&1 | tee var/unit.log; status=$$?; \
 		grep -E '^(ok|FAIL|--- FAIL|panic:)' var/unit.log >> $(SUMMARY); exit $$status
 
-race: ## the concurrent packages under the race detector (needs a C compiler)
+race: $(VENV) ## the concurrent packages under the race detector (needs a C compiler)
 	@command -v $${CC:-cc} >/dev/null || { echo "The race detector needs a C compiler: apt install gcc libc6-dev"; exit 1; }
 	@mkdir -p var
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE) 2>&1 | tee var/race.log; status=$$?; \
