@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -31,7 +30,7 @@ type Store struct {
 	last    atomic.Uint64 // LastTID; equal to visible but during a publication
 
 	meta     Meta // as last written; guarded by oids.reserving
-	tokens   tokens
+	tokens   *zodb.Tokens
 	readOnly bool
 	closing  sync.Once
 	closed   atomic.Bool
@@ -84,7 +83,7 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Store, error) {
 	head, maxOID := engine.Head()
 	s.visible.Store(uint64(head))
 	s.last.Store(uint64(head))
-	s.tokens.init()
+	s.tokens = zodb.NewTokens()
 	s.oids = oids{store: s, next: max(maxOID+1, meta.NextOID), reserved: meta.NextOID}
 	s.committer = newCommitter(s, max(head, meta.TIDFloor))
 	s.warnFuture(head)
@@ -265,18 +264,4 @@ func (s *Store) Close() error {
 		s.closeErr = s.engine.Close()
 	})
 	return s.closeErr
-}
-
-// tokens makes tokens: a random part for the process and a count.
-type tokens struct {
-	prefix [8]byte
-	count  atomic.Uint64
-}
-
-func (t *tokens) init() { rand.Read(t.prefix[:]) }
-
-func (s *Store) newToken() (t zodb.Token) {
-	copy(t[:8], s.tokens.prefix[:])
-	binary.BigEndian.PutUint64(t[8:], s.tokens.count.Add(1))
-	return t
 }

@@ -67,7 +67,7 @@ var (
 
 func (s *Store) newTxn(meta zodb.TxnMeta) *txn {
 	if meta.Token == (zodb.Token{}) {
-		meta.Token = s.newToken()
+		meta.Token = s.tokens.Next()
 	}
 	return &txn{store: s, meta: meta, writes: make(map[zodb.OID]*write)}
 }

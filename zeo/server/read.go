@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,7 +78,7 @@ func lastTransaction(x *session, m *wire.Message) (any, error) {
 // ping has no result; all that was committed before it arrived is queued already.
 func ping(x *session, m *wire.Message) (any, error) {
 	if s, ok := zodb.As[zodb.Syncer](x.hub.storage); ok {
-		return nil, firstError(x.beside(func(m *wire.Message) {
+		return nil, cmp.Or(x.beside(func(m *wire.Message) {
 			if err := s.Sync(x.ctx); err != nil {
 				x.answerError(m.ID, m.Method, err)
 				return
@@ -293,7 +294,7 @@ func pack(x *session, m *wire.Message) (any, error) {
 	}
 	when := time.Unix(0, int64(at*1e9))
 	if m.Len() < 2 || m.Bool(1) {
-		return nil, firstError(x.beside(func(m *wire.Message) {
+		return nil, cmp.Or(x.beside(func(m *wire.Message) {
 			if err := x.pack(x.ctx, p, when); err != nil {
 				x.answerError(m.ID, m.Method, err)
 				return
@@ -303,15 +304,6 @@ func pack(x *session, m *wire.Message) (any, error) {
 	}
 	x.server.background(func(ctx context.Context) { x.pack(ctx, p, when) })
 	return nil, nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (x *session) pack(ctx context.Context, p zodb.Packer, at time.Time) error {

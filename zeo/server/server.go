@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +9,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -102,7 +99,7 @@ type Server struct {
 	wg        sync.WaitGroup
 	ctx       context.Context // done when the server is closed
 	cancel    context.CancelFunc
-	tokens    tokens
+	tokens    *zodb.Tokens
 	finish    *prometheus.HistogramVec
 }
 
@@ -114,7 +111,7 @@ func New(opts Options) (*Server, error) {
 		changed: make(chan struct{}), finish: newFinishHistogram(),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.tokens.init()
+	s.tokens = zodb.NewTokens()
 	for id, storage := range opts.Storages {
 		h, err := newHub(id, storage, &s.opts, s.finish.WithLabelValues(id))
 		if err != nil {
@@ -277,20 +274,6 @@ func (s *Server) transactionEnded() {
 
 // Storages returns the names of the storages, sorted.
 func (s *Server) Storages() []string { return slices.Sorted(maps.Keys(s.hubs)) }
-
-// tokens names transactions: a random part for the process and a count.
-type tokens struct {
-	prefix [8]byte
-	count  atomic.Uint64
-}
-
-func (t *tokens) init() { rand.Read(t.prefix[:]) }
-
-func (s *Server) newToken() (t zodb.Token) {
-	copy(t[:8], s.tokens.prefix[:])
-	binary.BigEndian.PutUint64(t[8:], s.tokens.count.Add(1))
-	return t
-}
 
 func addrLabel(conn net.Conn) string {
 	if a := conn.RemoteAddr(); a != nil && a.String() != "" && a.String() != "@" {

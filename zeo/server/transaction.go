@@ -117,7 +117,7 @@ func tpcBegin(x *session, m *wire.Message) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	meta.Token = x.server.newToken()
+	meta.Token = x.server.tokens.Next()
 	txn, err := x.hub.storage.Begin(x.ctx, meta)
 	if err != nil {
 		return nil, err
