@@ -7,6 +7,7 @@ it has printed where its threads stand.
 import faulthandler
 import gc
 import json
+import logging
 import os
 import random
 import select
@@ -135,6 +136,7 @@ def _child(test, scratch, pipe, first_port):
         os.dup2(out, 1)
         os.dup2(out, 2)
         faulthandler.register(signal.SIGUSR1, all_threads=True)
+        _log_warnings(out)
         os.mkdir(os.path.join(scratch, 'work'))
         os.chdir(os.path.join(scratch, 'work'))
         tempfile.tempdir = os.getcwd()
@@ -148,6 +150,18 @@ def _child(test, scratch, pipe, first_port):
     sys.stderr.flush()
     os.write(pipe, json.dumps((said[0], said[1][-8000:])).encode())
     os._exit(0)
+
+
+def _log_warnings(out):
+    """Write warnings of the client's code to the file out, beside the test's own output.
+
+    It is more than help with failures: a record has no attribute "message" before a handler has formatted it, and
+    client-config.test reads that of records which it would rather ignore.
+    """
+    handler = logging.StreamHandler(os.fdopen(os.dup(out), 'w'))
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter('%(asctime)s %(name)s %(levelname)s %(message)s'))
+    logging.getLogger().addHandler(handler)
 
 
 def _run(test):
