@@ -9,7 +9,7 @@ import (
 
 var allCaps = []Cap{
 	CapWatcher, CapSyncer, CapIterator, CapRecordIterator, CapHistorian, CapUndoer, CapPacker,
-	CapBlobStore, CapRestorer, CapDeleter, CapPrefetcher, CapOutcomer, CapNoMerge,
+	CapBlobStore, CapRestorer, CapAppender, CapDeleter, CapPrefetcher, CapOutcomer, CapNoMerge,
 }
 
 // finders ask a storage for one ability each.
@@ -23,6 +23,7 @@ var finders = map[Cap]func(s zodb.Storage) bool{
 	CapPacker:         finds[zodb.Packer],
 	CapBlobStore:      finds[zodb.BlobStore],
 	CapRestorer:       finds[zodb.Restorer],
+	CapAppender:       finds[zodb.Appender],
 	CapDeleter:        finds[zodb.Deleter],
 	CapPrefetcher:     finds[zodb.Prefetcher],
 	CapOutcomer:       finds[zodb.Outcomer],

@@ -22,7 +22,7 @@
 //
 // Groups are named as the test mixins of the Python package ZODB, so that who
 // knows those finds the same words here: basic, sync, revision, conflict,
-// check_current, undo, pack, iterate, history, restore, blob, readonly, persist,
+// check_current, undo, pack, iterate, history, restore, append, blob, readonly, persist,
 // threads, race. The rest is what this contract adds: caps, context, close,
 // buffers, delete, oids, watch, outcome, record_iterator, locks, order, peer,
 // crash, fault.

@@ -81,6 +81,7 @@ const (
 	CapPacker         Cap = "Packer"
 	CapBlobStore      Cap = "BlobStore"
 	CapRestorer       Cap = "Restorer"
+	CapAppender       Cap = "Appender"
 	CapDeleter        Cap = "Deleter"
 	CapPrefetcher     Cap = "Prefetcher"
 	CapOutcomer       Cap = "Outcomer"

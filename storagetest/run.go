@@ -25,7 +25,7 @@ type test struct {
 // groups are all tests, in the order in which they run.
 var groups = []group{
 	capsGroup, basicGroup, syncGroup, revisionGroup, conflictGroup, checkCurrentGroup, undoGroup,
-	packGroup, iterateGroup, historyGroup, restoreGroup, blobGroup, readOnlyGroup, persistGroup,
+	packGroup, iterateGroup, historyGroup, restoreGroup, appendGroup, blobGroup, readOnlyGroup, persistGroup,
 	threadsGroup, raceGroup, contextGroup, closeGroup, buffersGroup, deleteGroup, oidsGroup,
 	watchGroup, outcomeGroup, recordIteratorGroup, locksGroup, orderGroup, peerGroup, crashGroup,
 	faultGroup,

@@ -104,6 +104,19 @@ func (c *committer) add(x *commit) error {
 	return nil
 }
 
+// addTogether queues commits that nobody has counted as voted, with nothing in
+// between.
+func (c *committer) addTogether(list []*commit) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refusal(); err != nil {
+		return err
+	}
+	c.queue = append(c.queue, list...)
+	c.wake.Signal()
+	return nil
+}
+
 // close lets what is queued finish, and waits for it.
 func (c *committer) close() {
 	c.mu.Lock()
@@ -147,14 +160,7 @@ func (c *committer) next() []*commit {
 	c.gather()
 	c.epoch++
 	c.soon[c.epoch%2] = 0
-	n, size := 0, int64(0)
-	for n < len(c.queue) {
-		size += c.queue[n].bytes()
-		if n > 0 && size > c.store.opts.BatchBytes {
-			break
-		}
-		n++
-	}
+	n := batchLen(c.store.opts.BatchBytes, c.queue, (*commit).bytes)
 	batch := c.queue[:n:n]
 	c.queue = c.queue[n:]
 	if len(c.queue) == 0 {

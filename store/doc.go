@@ -22,7 +22,8 @@
 // shared. Requests are served first come first served. Since a request enters the
 // queues of all its objects in one step, two voters can never wait for each other.
 // Every ordinary vote also shares one lock that a transaction with a given tid
-// (restore, copy) takes exclusively, so that tids stay in order.
+// (restore, copy) takes exclusively, so that tids stay in order. Many of those are
+// committed with Store.Append, which takes the lock, votes and appends once for all.
 //
 // # What loads see
 //

@@ -12,7 +12,7 @@ type Abilities uint
 
 const (
 	Undo    Abilities = 1 << iota // zodb.Undoer
-	Restore                       // zodb.Restorer
+	Restore                       // zodb.Restorer and zodb.Appender
 	Delete                        // zodb.Deleter
 	Records                       // zodb.RecordIterator
 )

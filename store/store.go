@@ -48,6 +48,7 @@ var (
 	_ zodb.Packer         = (*Store)(nil)
 	_ zodb.BlobStore      = (*Store)(nil)
 	_ zodb.Restorer       = (*Store)(nil)
+	_ zodb.Appender       = (*Store)(nil)
 	_ zodb.Deleter        = (*Store)(nil)
 	_ zodb.Outcomer       = (*Store)(nil)
 )
@@ -139,6 +140,8 @@ func (s *Store) As(target any) bool {
 		return s.offers(Undo) && zodb.SetAs[zodb.Undoer](p, s)
 	case *zodb.Restorer:
 		return s.offers(Restore) && zodb.SetAs[zodb.Restorer](p, s)
+	case *zodb.Appender:
+		return s.offers(Restore) && zodb.SetAs[zodb.Appender](p, s)
 	case *zodb.Deleter:
 		return s.offers(Delete) && zodb.SetAs[zodb.Deleter](p, s)
 	case *zodb.BlobStore:

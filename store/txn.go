@@ -184,6 +184,9 @@ func (t *txn) spoolIfLarge(r *txnlog.Record) error {
 	return nil
 }
 
+// bytes is the length of all data that were buffered.
+func (t *txn) bytes() int64 { return t.memory + t.spool.size }
+
 // Abort gives the transaction up.
 func (t *txn) Abort() {
 	if t.phase == ended {

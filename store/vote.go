@@ -40,8 +40,8 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 	if err := t.lock(ctx, modes); err != nil {
 		return zodb.Votes{}, err
 	}
-	if t.meta.TID != 0 && t.meta.TID <= t.store.committer.lastGiven() {
-		return zodb.Votes{}, fmt.Errorf("transaction %v cannot be added after transaction %v", t.meta.TID, t.store.committer.lastGiven())
+	if last := t.store.committer.lastGiven(); t.meta.TID != 0 && t.meta.TID <= last {
+		return zodb.Votes{}, errNotAfter(t.meta.TID, last)
 	}
 	serials, err := t.serials(ctx, modes)
 	if err != nil {
@@ -62,6 +62,10 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 	}
 	t.store.oids.raise(t.order)
 	return votes, t.reserve()
+}
+
+func errNotAfter(tid, last zodb.TID) error {
+	return fmt.Errorf("transaction %v cannot be added after transaction %v", tid, last)
 }
 
 // lock takes the locks of all objects, or of those that turned up since the last

@@ -117,6 +117,20 @@ type (
 	// Restorer marks storages whose transactions are a RestoreTxn.
 	Restorer interface{ CanRestore() }
 
+	// Appender commits many restored transactions for the price of one.
+	Appender interface {
+		// Append votes and finishes transactions that this storage began with
+		// given tids, in the ascending order of those, and which hold nothing but
+		// what was restored. The medium makes as many of them durable at a time as
+		// it can; whatever happens, what is kept is the first n of them. They are
+		// published one by one in tid order, as ever.
+		//
+		// It returns how many are committed: with a nil error all. The others are
+		// aborted; an error that matches ErrCommitUnknown says that it is not known
+		// whether some of them are kept. In no case is any transaction still open.
+		Append(ctx context.Context, txns []Txn) (n int, err error)
+	}
+
 	// Deleter marks storages whose transactions are a DeleteTxn.
 	Deleter interface{ CanDelete() }
 

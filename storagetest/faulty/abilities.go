@@ -46,6 +46,10 @@ type (
 		s *Storage
 		zodb.Outcomer
 	}
+	appender struct {
+		s *Storage
+		zodb.Appender
+	}
 )
 
 // answer runs a call that has one answer besides its error.
@@ -129,6 +133,27 @@ func (b blobs) LoadBlob(ctx context.Context, oid zodb.OID, serial zodb.TID) (str
 	return answer(ctx, b.s, Call{Op: "LoadBlob", OID: oid, TID: serial}, func() (string, error) {
 		return b.BlobStore.LoadBlob(ctx, oid, serial)
 	})
+}
+
+// Append with a lost answer commits. However it ends, the transactions are over.
+func (a appender) Append(ctx context.Context, txns []zodb.Txn) (n int, err error) {
+	inner := make([]zodb.Txn, len(txns))
+	for i, t := range txns {
+		inner[i] = t
+		if t, ok := t.(*txn); ok {
+			inner[i] = t.Txn
+		}
+	}
+	err = a.s.faults.do(ctx, Call{Op: "Append"}, func() (err error) {
+		n, err = a.Appender.Append(ctx, inner)
+		return err
+	}, func() {
+		n = 0
+		for _, t := range txns {
+			t.Abort()
+		}
+	})
+	return n, err
 }
 
 func (o outcomer) Outcome(ctx context.Context, token zodb.Token) (zodb.TID, error) {

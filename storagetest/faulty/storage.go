@@ -85,6 +85,8 @@ func (s *Storage) As(target any) bool {
 		return as(s, p, func(b zodb.BlobStore) zodb.BlobStore { return blobs{s, b} })
 	case *zodb.Outcomer:
 		return as(s, p, func(o zodb.Outcomer) zodb.Outcomer { return outcomer{s, o} })
+	case *zodb.Appender:
+		return as(s, p, func(a zodb.Appender) zodb.Appender { return appender{s, a} })
 	case *zodb.Restorer:
 		return as(s, p, func(r zodb.Restorer) zodb.Restorer { return r })
 	case *zodb.Deleter:
