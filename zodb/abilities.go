@@ -3,6 +3,7 @@ package zodb
 import (
 	"context"
 	"iter"
+	"reflect"
 	"time"
 )
 
@@ -30,6 +31,30 @@ func SetAs[T any](target any, v T) bool {
 	t, ok := target.(*T)
 	if ok {
 		*t = v
+	}
+	return ok
+}
+
+// PassOn lets an Asser find an ability as what it wraps has it.
+func PassOn(inner, target any) bool {
+	if a, ok := inner.(Asser); ok {
+		return a.As(target)
+	}
+	ability := reflect.ValueOf(target).Elem()
+	v := reflect.ValueOf(inner)
+	if !v.Type().Implements(ability.Type()) {
+		return false
+	}
+	ability.Set(v)
+	return true
+}
+
+// Adapt lets an Asser find an ability of what it wraps in another form: *target is
+// what adapt makes of it.
+func Adapt[T any](inner any, target *T, adapt func(T) T) bool {
+	ability, ok := As[T](inner)
+	if ok {
+		*target = adapt(ability)
 	}
 	return ok
 }

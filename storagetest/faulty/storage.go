@@ -68,40 +68,27 @@ func (s *Storage) Close() error { return s.inner.Close() }
 func (s *Storage) As(target any) bool {
 	switch p := target.(type) {
 	case *zodb.Watcher:
-		return as(s, p, func(w zodb.Watcher) zodb.Watcher { return watcher{s, w} })
+		return zodb.Adapt(s.inner, p, func(w zodb.Watcher) zodb.Watcher { return watcher{s, w} })
 	case *zodb.Syncer:
-		return as(s, p, func(y zodb.Syncer) zodb.Syncer { return syncer{s, y} })
+		return zodb.Adapt(s.inner, p, func(y zodb.Syncer) zodb.Syncer { return syncer{s, y} })
 	case *zodb.Iterator:
-		return as(s, p, func(i zodb.Iterator) zodb.Iterator { return iterator{s, i} })
+		return zodb.Adapt(s.inner, p, func(i zodb.Iterator) zodb.Iterator { return iterator{s, i} })
 	case *zodb.RecordIterator:
-		return as(s, p, func(r zodb.RecordIterator) zodb.RecordIterator { return records{s, r} })
+		return zodb.Adapt(s.inner, p, func(r zodb.RecordIterator) zodb.RecordIterator { return records{s, r} })
 	case *zodb.Historian:
-		return as(s, p, func(h zodb.Historian) zodb.Historian { return historian{s, h} })
+		return zodb.Adapt(s.inner, p, func(h zodb.Historian) zodb.Historian { return historian{s, h} })
 	case *zodb.Undoer:
-		return as(s, p, func(u zodb.Undoer) zodb.Undoer { return undoer{s, u} })
+		return zodb.Adapt(s.inner, p, func(u zodb.Undoer) zodb.Undoer { return undoer{s, u} })
 	case *zodb.Packer:
-		return as(s, p, func(k zodb.Packer) zodb.Packer { return packer{s, k} })
+		return zodb.Adapt(s.inner, p, func(k zodb.Packer) zodb.Packer { return packer{s, k} })
 	case *zodb.BlobStore:
-		return as(s, p, func(b zodb.BlobStore) zodb.BlobStore { return blobs{s, b} })
+		return zodb.Adapt(s.inner, p, func(b zodb.BlobStore) zodb.BlobStore { return blobs{s, b} })
 	case *zodb.Outcomer:
-		return as(s, p, func(o zodb.Outcomer) zodb.Outcomer { return outcomer{s, o} })
+		return zodb.Adapt(s.inner, p, func(o zodb.Outcomer) zodb.Outcomer { return outcomer{s, o} })
 	case *zodb.Appender:
-		return as(s, p, func(a zodb.Appender) zodb.Appender { return appender{s, a} })
-	case *zodb.Restorer:
-		return as(s, p, func(r zodb.Restorer) zodb.Restorer { return r })
-	case *zodb.Deleter:
-		return as(s, p, func(d zodb.Deleter) zodb.Deleter { return d })
-	case *zodb.Prefetcher:
-		return as(s, p, func(f zodb.Prefetcher) zodb.Prefetcher { return f })
+		return zodb.Adapt(s.inner, p, func(a zodb.Appender) zodb.Appender { return appender{s, a} })
+	case *zodb.Restorer, *zodb.Deleter, *zodb.Prefetcher:
+		return zodb.PassOn(s.inner, target)
 	}
 	return false
-}
-
-// as adapts ability A of the inner storage, if that has it.
-func as[A any](s *Storage, target *A, adapt func(A) A) bool {
-	inner, ok := zodb.As[A](s.inner)
-	if ok {
-		*target = adapt(inner)
-	}
-	return ok
 }

@@ -64,25 +64,17 @@ func (t *txn) Finish(ctx context.Context, committed func(zodb.TID)) (tid zodb.TI
 func (t *txn) As(target any) bool {
 	switch p := target.(type) {
 	case *zodb.UndoTxn:
-		return asTxn(t, p, func(u zodb.UndoTxn) zodb.UndoTxn { return undoTxn{t, u} })
+		return zodb.Adapt(t.Txn, p, func(u zodb.UndoTxn) zodb.UndoTxn { return undoTxn{t, u} })
 	case *zodb.DeleteTxn:
-		return asTxn(t, p, func(d zodb.DeleteTxn) zodb.DeleteTxn { return deleteTxn{t, d} })
+		return zodb.Adapt(t.Txn, p, func(d zodb.DeleteTxn) zodb.DeleteTxn { return deleteTxn{t, d} })
 	case *zodb.RestoreTxn:
-		return asTxn(t, p, func(r zodb.RestoreTxn) zodb.RestoreTxn { return restoreTxn{t, r} })
+		return zodb.Adapt(t.Txn, p, func(r zodb.RestoreTxn) zodb.RestoreTxn { return restoreTxn{t, r} })
 	case *zodb.BlobTxn:
-		return asTxn(t, p, func(b zodb.BlobTxn) zodb.BlobTxn { return blobTxn{t, b} })
+		return zodb.Adapt(t.Txn, p, func(b zodb.BlobTxn) zodb.BlobTxn { return blobTxn{t, b} })
 	case *zodb.NoMergeTxn:
-		return asTxn(t, p, func(n zodb.NoMergeTxn) zodb.NoMergeTxn { return n })
+		return zodb.PassOn(t.Txn, target)
 	}
 	return false
-}
-
-func asTxn[A any](t *txn, target *A, adapt func(A) A) bool {
-	inner, ok := zodb.As[A](t.Txn)
-	if ok {
-		*target = adapt(inner)
-	}
-	return ok
 }
 
 // The abilities of a transaction, each with the faults in between.

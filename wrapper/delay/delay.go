@@ -40,9 +40,4 @@ func (s *Storage) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (z
 }
 
 // As finds every ability of the wrapped storage: none of them is transformed.
-func (s *Storage) As(target any) bool {
-	if a, ok := s.Storage.(zodb.Asser); ok {
-		return a.As(target)
-	}
-	return false
-}
+func (s *Storage) As(target any) bool { return zodb.PassOn(s.Storage, target) }
