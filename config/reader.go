@@ -18,21 +18,18 @@ type reader struct {
 	s     *zconfig.Section
 	where string // for messages
 	known []string
-	keys  map[string]*zconfig.Key // by lower-case name
+	many  []string                  // those of known that may be there more than once
+	keys  map[string][]*zconfig.Key // by lower-case name
 }
 
 func (l *loader) reader(s *zconfig.Section, where string) *reader {
 	if where == "" {
 		where = "in " + s.String()
 	}
-	r := &reader{loader: l, s: s, where: where, keys: make(map[string]*zconfig.Key)}
+	r := &reader{loader: l, s: s, where: where, keys: make(map[string][]*zconfig.Key)}
 	for i := range s.Keys {
 		k := &s.Keys[i]
-		if first, ok := r.keys[k.Lower()]; ok {
-			l.fail(k.Pos, "", "%q is given already, at %v", k.Name, first.Pos)
-			continue
-		}
-		r.keys[k.Lower()] = k
+		r.keys[k.Lower()] = append(r.keys[k.Lower()], k)
 	}
 	return r
 }
@@ -40,7 +37,10 @@ func (l *loader) reader(s *zconfig.Section, where string) *reader {
 // key returns the key, nil if it is not there.
 func (r *reader) key(name string) *zconfig.Key {
 	r.known = append(r.known, name)
-	return r.keys[name]
+	if keys := r.keys[name]; len(keys) > 0 {
+		return keys[0]
+	}
+	return nil
 }
 
 // get reads a key by one of the data types. A value that does not parse is
@@ -50,12 +50,27 @@ func get[T any](r *reader, name string, parse func(string) (T, error), def T) T 
 	if k == nil {
 		return def
 	}
+	return value(r, k, name, parse, def)
+}
+
+func value[T any](r *reader, k *zconfig.Key, name string, parse func(string) (T, error), def T) T {
 	v, err := parse(k.Value)
 	if err != nil {
 		r.fail(k.Pos, "", "%s: %v", name, err)
 		return def
 	}
 	return v
+}
+
+// getAll reads a key that may be there more than once.
+func getAll[T any](r *reader, name string, parse func(string) (T, error)) []T {
+	r.known, r.many = append(r.known, name), append(r.many, name)
+	var list []T
+	for _, k := range r.keys[name] {
+		var zero T
+		list = append(list, value(r, k, name, parse, zero))
+	}
+	return list
 }
 
 // need is get of a key that must be there.
@@ -82,11 +97,15 @@ func (r *reader) remark(name, text string) {
 	}
 }
 
-// finish refuses the keys that nobody asked for.
+// finish refuses the keys that nobody asked for, and those that are there twice.
 func (r *reader) finish() {
-	for _, k := range r.s.Keys {
-		if !slices.Contains(r.known, k.Lower()) {
+	for i := range r.s.Keys {
+		k := &r.s.Keys[i]
+		switch first := r.keys[k.Lower()][0]; {
+		case !slices.Contains(r.known, k.Lower()):
 			r.fail(k.Pos, zconfig.DidYouMean(k.Name, r.known), "unknown key %q %s", k.Name, r.where)
+		case k != first && !slices.Contains(r.many, k.Lower()):
+			r.fail(k.Pos, "", "%q is given already, at %v", k.Name, first.Pos)
 		}
 	}
 }

@@ -78,14 +78,17 @@ func (l *loader) instancePID() string {
 
 func (l *loader) onlySSL(s *zconfig.Section) *SSL {
 	var ssl *SSL
-	var first *zconfig.Section
+	seen := make(map[string]*zconfig.Section)
 	for _, sub := range s.Sections {
-		if sub.Type == "ssl" && l.once(&first, sub) {
+		if sub.Type == "ssl" && l.once(seen, sub) {
 			ssl = l.ssl(sub)
 		}
 	}
 	return ssl
 }
+
+const passwordFunction = "it names a Python function, and Zari runs no Python: " +
+	"keep the key in a file without a password that only the server can read"
 
 func (l *loader) ssl(s *zconfig.Section) *SSL {
 	r := l.reader(s, "")
@@ -98,8 +101,7 @@ func (l *loader) ssl(s *zconfig.Section) *SSL {
 	if ssl.Authenticate == "SIGNED" || ssl.Authenticate == "-" {
 		ssl.Authenticate, ssl.SystemRoots = "", true
 	}
-	r.refuse("password-function", "it names a Python function, and Zari runs no Python: "+
-		"keep the key in a file without a password that only the server can read")
+	r.refuse("password-function", passwordFunction)
 	for _, name := range []string{"check-hostname", "server-hostname"} {
 		r.refuse(name, "this is for clients: a server does not check the host names of its clients")
 	}

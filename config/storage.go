@@ -8,16 +8,6 @@ import (
 	"github.com/zaridb/zari/config/zconfig"
 )
 
-// place tells where a storage's section stands.
-type place bool
-
-const (
-	outermost place = false
-	inner     place = true
-)
-
-var storageTypes = []string{"filestorage", "mappingstorage", "blobstorage"}
-
 // packages are the Python packages that %import may name, and the section types
 // that they bring.
 var packages = map[string][]string{
@@ -28,18 +18,22 @@ var packages = map[string][]string{
 	"ZConfig.components.logger": nil,
 	"zdaemon":                   nil,
 	"relstorage":                {"relstorage"},
+	"newt.db":                   {"newt"},
 	"zc.zlibstorage":            {"zlibstorage", "serverzlibstorage"},
 	"zc.beforestorage":          {"before"},
 	"zc.zrs":                    {"zrs"},
+	"gocept.zeoraid":            {"raidstorage"},
+	"cipher.encryptingstorage":  {"encryptingstorage"},
 	"neo.client":                {"neostorage"},
 	"tempstorage":               {"temporarystorage"},
+	"Products.TemporaryFolder":  {"temporarystorage"},
 }
 
 // unsupported are the section types that are known, but not to be had.
-var unsupported = slices.Concat(
-	[]string{"demostorage", "zeoclient", "fullstorage", "minimalstorage", "zodb", "zodb_db"},
-	slices.DeleteFunc(slices.Concat(slices.Collect(maps.Values(packages))...), func(s string) bool { return s == "loaddelayed_storage" }),
-)
+var unsupported = []string{
+	"hexstorage", "serverhexstorage", "relstorage", "newt", "zrs", "raidstorage", "encryptingstorage", "neostorage",
+	"fullstorage", "minimalstorage",
+}
 
 func (l *loader) checkImports(doc *zconfig.Document) {
 	known := slices.Sorted(maps.Keys(packages))
@@ -55,36 +49,46 @@ func (l *loader) checkImports(doc *zconfig.Document) {
 	}
 }
 
+// storageReaders read the sections of storages, by type.
+func storageReaders() map[string]func(*loader, *zconfig.Section, Section) Storage {
+	return map[string]func(*loader, *zconfig.Section, Section) Storage{
+		"filestorage":         (*loader).fileStorage,
+		"mappingstorage":      (*loader).mappingStorage,
+		"temporarystorage":    (*loader).temporaryStorage,
+		"zeoclient":           (*loader).clientStorage,
+		"clientstorage":       (*loader).clientStorage,
+		"blobstorage":         (*loader).blobStorage,
+		"demostorage":         (*loader).demoStorage,
+		"zlibstorage":         (*loader).zlibStorage,
+		"serverzlibstorage":   (*loader).zlibStorage,
+		"before":              (*loader).beforeStorage,
+		"readonly":            (*loader).readOnlyStorage,
+		"loaddelayed_storage": (*loader).delayedStorage,
+		"use":                 (*loader).use,
+	}
+}
+
 // storage reads the section of a storage. It returns nil if that is not possible
-// at all.
-func (l *loader) storage(s *zconfig.Section, where place) Storage {
-	base := Base{Name: s.Name, Pos: s.Pos}
-	switch s.Type {
-	case "filestorage":
-		return l.fileStorage(s, base)
-	case "mappingstorage":
-		return l.mappingStorage(s, base)
-	case "blobstorage":
-		return l.blobStorage(s, base)
-	case "loaddelayed_storage":
-		return l.delayedStorage(s, base)
+// at all. others are the types of sections, other than those of storages, that
+// may stand where s does.
+func (l *loader) storage(s *zconfig.Section, others ...string) Storage {
+	base := Section{Type: s.Type, Name: s.Name, Pos: s.Pos}
+	if read, ok := l.storages[s.Type]; ok {
+		return read(l, s, base)
 	}
 	if slices.Contains(unsupported, s.Type) {
 		l.fail(s.Pos, "", "<%s> is not supported yet", s.Type)
 		return nil
 	}
-	candidates := storageTypes
-	if where == outermost {
-		candidates = slices.Concat([]string{"zeo", "eventlog", "runner"}, storageTypes)
-	}
-	l.fail(s.Pos, zconfig.DidYouMean(s.Type, slices.Concat(candidates, unsupported)), "unknown section <%s>", s.Type)
+	candidates := slices.Concat(others, slices.Sorted(maps.Keys(l.storages)), unsupported)
+	l.fail(s.Pos, zconfig.DidYouMean(s.Type, candidates), "unknown section <%s>", s.Type)
 	return nil
 }
 
-func (l *loader) fileStorage(s *zconfig.Section, base Base) Storage {
+func (l *loader) fileStorage(s *zconfig.Section, base Section) Storage {
 	r := l.reader(s, "")
 	fs := &FileStorage{
-		Base:        base,
+		Section:     base,
 		Path:        need(r, "path", l.path),
 		BlobDir:     get(r, "blob-dir", l.optionalPath, ""),
 		Create:      get(r, "create", zconfig.Boolean, false),
@@ -95,51 +99,45 @@ func (l *loader) fileStorage(s *zconfig.Section, base Base) Storage {
 	}
 	r.refuse("packer", "it names a Python function, and Zari runs no Python: leave it out to use Zari's own")
 	if fs.Create {
-		r.remark("create", "throws away what is in "+fs.Path+" each time the server starts")
+		r.remark("create", "throws away what is in "+fs.Path+" each time it is opened")
 	}
 	if fs.Create && fs.ReadOnly {
 		l.fail(s.Pos, "", "%v: create and read-only exclude each other", s)
 	}
 	r.finish()
 	l.noSections(s)
+	l.files = append(l.files, fs)
 	return fs
 }
 
-func (l *loader) mappingStorage(s *zconfig.Section, base Base) Storage {
+func (l *loader) mappingStorage(s *zconfig.Section, base Section) Storage {
 	r := l.reader(s, "")
-	ms := &MappingStorage{Base: base, Title: get(r, "name", text, "Mapping Storage")}
+	ms := &MappingStorage{Section: base, Title: get(r, "name", text, "Mapping Storage")}
 	r.finish()
 	l.noSections(s)
 	return ms
 }
 
-func (l *loader) blobStorage(s *zconfig.Section, base Base) Storage {
+// temporaryStorage reads the section of tempstorage: a storage in memory that
+// collects its garbage at each commit, where ours does when it is packed.
+func (l *loader) temporaryStorage(s *zconfig.Section, base Section) Storage {
 	r := l.reader(s, "")
-	bs := &BlobStorage{Base: base, BlobDir: need(r, "blob-dir", l.path), Storage: l.onlyStorage(s)}
+	ms := &MappingStorage{Section: base, Title: get(r, "name", text, "TemporaryStorage")}
 	r.finish()
-	if bs.Storage != nil && hasBlobs(bs.Storage) {
-		l.fail(bs.Storage.Position(), "leave out <blobstorage>, or the inner blob-dir", "the storage in %v has blobs already", s)
-	}
-	return bs
+	l.noSections(s)
+	l.note(s.Pos, "<temporarystorage> is a storage in memory, like <mappingstorage>: it must be packed to get rid of garbage")
+	return ms
 }
 
-func hasBlobs(s Storage) bool {
-	switch s := s.(type) {
-	case *FileStorage:
-		return s.BlobDir != ""
-	case *BlobStorage:
-		return true
-	case *DelayedStorage:
-		return s.Storage != nil && hasBlobs(s.Storage)
-	}
-	return false
-}
-
-func (l *loader) delayedStorage(s *zconfig.Section, base Base) Storage {
-	r := l.reader(s, "")
-	r.finish()
+func (l *loader) delayedStorage(s *zconfig.Section, base Section) Storage {
+	l.reader(s, "").finish()
 	l.note(s.Pos, "<loaddelayed_storage> makes loads slower, for tests")
-	return &DelayedStorage{Base: base, Storage: l.onlyStorage(s)}
+	return &DelayedStorage{l.wrapped(s, base)}
+}
+
+// wrapped reads a section that holds one other storage.
+func (l *loader) wrapped(s *zconfig.Section, base Section) Wrapped {
+	return Wrapped{Section: base, Storage: l.onlyStorage(s)}
 }
 
 // onlyStorage reads the one storage that s has to hold.
@@ -151,5 +149,5 @@ func (l *loader) onlyStorage(s *zconfig.Section) Storage {
 	for _, more := range s.Sections[1:] {
 		l.fail(more.Pos, "", "%v holds one storage only, and has %v already", s, s.Sections[0])
 	}
-	return l.storage(s.Sections[0], inner)
+	return l.storage(s.Sections[0])
 }

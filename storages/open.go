@@ -1,16 +1,18 @@
 // Package storages knows every engine, wrapper and composite, and opens what a
-// configuration names. It is the only package that does: the configuration says
-// what there is, the server takes what it is given.
+// configuration or a command line names. It is the only package that does: the
+// configuration says what there is, the server takes what it is given.
 package storages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/zaridb/zari/blobs"
 	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/config/zconfig"
 	"github.com/zaridb/zari/engine/filestorage"
 	"github.com/zaridb/zari/engine/memstorage"
 	"github.com/zaridb/zari/internal/vfs"
@@ -22,6 +24,7 @@ import (
 
 // Options are what all storages of a process share.
 type Options struct {
+	ReadOnly  bool  // nothing is to be written, whatever the configuration says
 	TxnMemory int64 // bytes of one transaction that are kept in memory; 0: the default
 	Logger    *slog.Logger
 
@@ -31,48 +34,120 @@ type Options struct {
 
 // Open opens what a section of a configuration names.
 func Open(ctx context.Context, c config.Storage, o Options) (zodb.Storage, error) {
-	s, err := open(ctx, c, "", o)
-	if err != nil && c.Position().File != "" {
-		return nil, fmt.Errorf("%v: storage %q: %w", c.Position(), c.StorageName(), err)
+	list, err := OpenAll(ctx, []config.Storage{c}, o)
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	return list[0], nil
 }
 
-func open(ctx context.Context, c config.Storage, blobDir string, o Options) (zodb.Storage, error) {
+// OpenAll opens what the sections of a configuration name, in their order. A
+// storage that several of them use is opened once, and closed when the last of
+// them is. After an error nothing is left open.
+func OpenAll(ctx context.Context, list []config.Storage, o Options) ([]zodb.Storage, error) {
+	op := &opener{Options: o, shared: make(map[config.Storage]*shared)}
+	var opened []zodb.Storage
+	for _, c := range list {
+		s, err := op.open(ctx, c, "")
+		if err != nil {
+			for _, s := range opened {
+				err = errors.Join(err, s.Close())
+			}
+			return nil, at(c, err)
+		}
+		opened = append(opened, s)
+	}
+	return opened, nil
+}
+
+// OpenURL opens what a command line names: see [config.FindStorage].
+func OpenURL(ctx context.Context, where string, o Options) (zodb.Storage, error) {
+	c, notes, err := config.FindStorage(where, nil)
+	if err != nil {
+		return nil, err
+	}
+	if o.Logger != nil {
+		for _, n := range notes {
+			o.Logger.WarnContext(ctx, n.String())
+		}
+	}
+	return Open(ctx, c, o)
+}
+
+// at tells where in a file the storage is.
+func at(c config.Storage, err error) error {
+	if _, told := errors.AsType[*zconfig.Error](err); told || c.Position().File == "" {
+		return err
+	}
+	return fmt.Errorf("%v: storage %q: %w", c.Position(), c.StorageName(), err)
+}
+
+// opener opens storages that may share others.
+type opener struct {
+	Options
+	shared map[config.Storage]*shared // those that are open
+}
+
+// open opens c. blobDir, if not "", is where a <blobstorage> around it wants its
+// blobs.
+func (o *opener) open(ctx context.Context, c config.Storage, blobDir string) (zodb.Storage, error) {
+	if u, ok := c.(*config.Use); ok {
+		return o.open(ctx, u.Storage, blobDir)
+	}
+	if s, ok := o.shared[c]; ok {
+		return s.handle(), nil
+	}
+	s, err := o.openOne(ctx, c, blobDir)
+	if err != nil || !c.Head().Shared {
+		return s, err
+	}
+	sh := &shared{Storage: s}
+	o.shared[c] = sh
+	return sh.handle(), nil
+}
+
+func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) (zodb.Storage, error) {
 	switch c := c.(type) {
 	case *config.FileStorage:
-		return openFile(ctx, c, blobDir, o)
+		return o.openFile(ctx, c, blobDir)
 	case *config.MappingStorage:
-		return openMapping(ctx, c, blobDir, o)
+		return o.openMapping(ctx, c, blobDir)
 	case *config.BlobStorage:
 		if blobDir != "" {
-			return nil, fmt.Errorf("%v: a second blob directory for one storage", c.Pos)
+			return nil, errTwoBlobDirs
 		}
-		return open(ctx, c.Storage, c.BlobDir, o)
+		return o.open(ctx, c.Storage, c.BlobDir)
+	case *config.Database:
+		return o.open(ctx, c.Storage, blobDir)
 	case *config.DelayedStorage:
-		base, err := open(ctx, c.Storage, blobDir, o)
+		base, err := o.open(ctx, c.Storage, blobDir)
 		if err != nil {
 			return nil, err
 		}
 		return delay.New(base, 10*time.Millisecond), nil
 	}
-	return nil, fmt.Errorf("a storage of type %T cannot be opened", c)
+	return nil, zconfig.Errorf(c.Position(), "<%s> is not supported yet", c.Head().Type)
 }
 
-func (o Options) store() store.Options {
+var errTwoBlobDirs = errors.New("a second blob directory for one storage")
+
+func (o *opener) store() store.Options {
 	return store.Options{TxnMemory: o.TxnMemory, Logger: o.Logger}
 }
 
-func openFile(ctx context.Context, c *config.FileStorage, blobDir string, o Options) (zodb.Storage, error) {
+func (o *opener) openFile(ctx context.Context, c *config.FileStorage, blobDir string) (zodb.Storage, error) {
 	if c.BlobDir != "" && blobDir != "" {
-		return nil, fmt.Errorf("%v: a second blob directory for one storage", c.Pos)
+		return nil, errTwoBlobDirs
 	}
 	if blobDir == "" {
 		blobDir = c.BlobDir
 	}
 	opts := filestorage.Options{
-		Path: c.Path, BlobDir: blobDir, Create: c.Create, ReadOnly: c.ReadOnly, Quota: c.Quota,
+		Path: c.Path, BlobDir: blobDir, Create: c.Create, ReadOnly: c.ReadOnly || o.ReadOnly, Quota: c.Quota,
 		PackGC: c.PackGC, PackKeepOld: c.PackKeepOld, References: pickle.References, Logger: o.Logger,
+	}
+	if c.Create && o.ReadOnly {
+		return nil, fmt.Errorf("%v: create throws away what is in %s, and nothing is to be written", c.Pos, c.Path)
 	}
 	if o.Progress != nil {
 		opts.Progress = func(what string, done, total int64) { o.Progress(c.Path, what, done, total) }
@@ -86,7 +161,7 @@ func openFile(ctx context.Context, c *config.FileStorage, blobDir string, o Opti
 
 // openMapping opens a storage in memory. It offers no more than Python's
 // MappingStorage, since clients are told what there is and behave accordingly.
-func openMapping(ctx context.Context, c *config.MappingStorage, blobDir string, o Options) (zodb.Storage, error) {
+func (o *opener) openMapping(ctx context.Context, c *config.MappingStorage, blobDir string) (zodb.Storage, error) {
 	opts := memstorage.Options{Name: c.Title, PackGC: true, References: pickle.References}
 	if blobDir != "" {
 		dir, err := blobs.Open(vfs.OS(), blobDir, "")

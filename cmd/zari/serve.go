@@ -106,7 +106,7 @@ func (f *serveFlags) load(args []string) (*config.Config, error) {
 // single is the configuration for one file.
 func (f *serveFlags) single(path string) *config.Config {
 	file := &config.FileStorage{
-		Base: config.Base{Name: "1"}, Path: path, BlobDir: f.blobDir,
+		Section: config.Section{Type: "filestorage", Name: "1"}, Path: path, BlobDir: f.blobDir,
 		ReadOnly: f.readOnly, PackGC: true, PackKeepOld: true,
 	}
 	format, err := pylog.Compile("%(asctime)s %(levelname)s %(name)s %(message)s", pylog.DefaultDateFormat)

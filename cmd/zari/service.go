@@ -81,28 +81,21 @@ func (s *service) openLogs(context.Context) error {
 
 func (s *service) openStorages(ctx context.Context) error {
 	s.storages = make(map[string]zodb.Storage)
-	opts := storages.Options{TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Progress: s.progress()}
-	for _, c := range s.cfg.Storages {
-		st, err := storages.Open(ctx, c, opts)
-		if err != nil {
-			return err
-		}
-		s.storages[c.StorageName()] = st
+	opts := storages.Options{
+		TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log,
+		Progress: everyFew(func(storage, what string, percent int64) {
+			s.log.Info("working", "storage", storage, "what", what, "percent", percent)
+		}),
+	}
+	opened, err := storages.OpenAll(ctx, s.cfg.Storages, opts)
+	if err != nil {
+		return err
+	}
+	for i, st := range opened {
+		s.storages[s.cfg.Storages[i].StorageName()] = st
 		s.onClose(st.Close)
 	}
 	return nil
-}
-
-// progress logs how far long work has come, every few seconds.
-func (s *service) progress() func(storage, what string, done, total int64) {
-	last := time.Now()
-	return func(storage, what string, done, total int64) {
-		if total <= 0 || time.Since(last) < 3*time.Second {
-			return
-		}
-		last = time.Now()
-		s.log.Info("working", "storage", storage, "what", what, "percent", done*100/total)
-	}
 }
 
 func (s *service) openTLS(context.Context) error {

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/config/zconfig"
+	"github.com/zaridb/zari/storages"
+	"github.com/zaridb/zari/zodb"
+)
+
+// storageHelp is for the help texts of commands that take a storage.
+const storageHelp = `A storage is named by
+  Data.fs                            a file
+  file:///srv/Data.fs?blobstorage_dir=/srv/blobs
+  zeo://HOST:PORT?storage=1          a storage of a running server
+  FILE.conf, FILE.conf#NAME          what a zeo.conf, zope.conf or zodb.conf names
+  demo:(BASE)/(CHANGES)              changes beside a base that stays as it is`
+
+// openStorage opens what an argument of a command names. Warnings, and how far
+// long work has come, go to standard error. A wrong name, or a fault in the file
+// that it names, is a usageError.
+func openStorage(ctx context.Context, where string, readOnly bool) (zodb.Storage, error) {
+	return openStorageTo(ctx, os.Stderr, where, readOnly)
+}
+
+func openStorageTo(ctx context.Context, w io.Writer, where string, readOnly bool) (zodb.Storage, error) {
+	c, notes, err := config.FindStorage(where, nil)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	for _, n := range notes {
+		fmt.Fprintln(w, n)
+	}
+	s, err := storages.Open(ctx, c, storages.Options{
+		ReadOnly: readOnly,
+		Logger:   slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Progress: everyFew(func(storage, what string, percent int64) {
+			fmt.Fprintf(w, "%s: %s: %d %%\n", storage, what, percent)
+		}),
+	})
+	if _, ok := errors.AsType[*zconfig.Error](err); ok {
+		return nil, usageError{err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", where, err)
+	}
+	return s, nil
+}
+
+// everyFew makes a progress function that calls tell every few seconds.
+func everyFew(tell func(storage, what string, percent int64)) func(storage, what string, done, total int64) {
+	last := time.Now()
+	return func(storage, what string, done, total int64) {
+		if total <= 0 || time.Since(last) < 3*time.Second {
+			return
+		}
+		last = time.Now()
+		tell(storage, what, done*100/total)
+	}
+}

@@ -1,0 +1,159 @@
+package storages
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/zodb"
+)
+
+// load reads a configuration; $dir in it is a folder of the test.
+func load(t *testing.T, dir, text string) []config.Storage {
+	t.Helper()
+	path := filepath.Join(dir, "test.conf")
+	if err := os.WriteFile(path, []byte("%define dir "+dir+"\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.LoadStorages(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Storages
+}
+
+// commit stores a new object and returns its oid.
+func commit(t *testing.T, s zodb.Storage) zodb.OID {
+	t.Helper()
+	ctx := context.Background()
+	oids, err := s.NewOIDs(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	txn, err := s.Begin(ctx, zodb.TxnMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer txn.Abort()
+	if err := txn.Store(ctx, oids[0], 0, []byte("data")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Vote(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Finish(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	return oids[0]
+}
+
+func TestSharedStorageIsOpenedOnce(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	c := load(t, dir, `
+<use 1>
+  storage main
+</use>
+<zodb 2>
+  <use main/>
+</zodb>
+<filestorage main>
+  path $dir/Data.fs
+  blob-dir $dir/blobs
+</filestorage>
+`)
+	list, err := OpenAll(ctx, c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	oid := commit(t, list[0])
+	for i, s := range list {
+		if _, err := s.LoadBefore(ctx, oid, zodb.MaxTID); err != nil {
+			t.Errorf("storage %d: %v", i, err)
+		}
+		if _, ok := zodb.As[zodb.BlobStore](s); !ok {
+			t.Errorf("storage %d keeps no blobs", i)
+		}
+		if _, ok := zodb.As[zodb.Prefetcher](s); ok {
+			t.Errorf("storage %d has an ability that a file has not", i)
+		}
+	}
+	for _, i := range []int{0, 0, 2} {
+		if err := list[i].Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit(t, list[1]) // two are closed, one of them twice: the third still has it
+	if err := list[1].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := list[1].Begin(ctx, zodb.TxnMeta{}); err == nil {
+		t.Error("the storage is open after all who use it are closed")
+	}
+	again, err := Open(ctx, c[2], Options{})
+	if err != nil {
+		t.Fatalf("the file is still locked: %v", err)
+	}
+	defer again.Close()
+	if again.Info().Objects != 2 {
+		t.Errorf("%+v", again.Info())
+	}
+}
+
+// What was opened before a storage that cannot be is closed.
+func TestOpenAllIsAllOrNothing(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	c := load(t, dir, `
+<filestorage 1>
+  path $dir/Data.fs
+</filestorage>
+<use 3>
+  storage 1
+</use>
+<filestorage 2>
+  path $dir/absent/Data.fs
+</filestorage>
+`)
+	_, err := OpenAll(ctx, c, Options{})
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), `test.conf:9: storage "2": `) {
+		t.Errorf("%v", err)
+	}
+	s, err := Open(ctx, c[0], Options{})
+	if err != nil {
+		t.Fatalf("the first one is still open: %v", err)
+	}
+	s.Close()
+}
+
+func TestOpenURL(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	path := filepath.Join(dir, "Data.fs")
+	s, err := OpenURL(ctx, "file://"+path+"?blobstorage_dir="+dir+"/blobs", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	oid := commit(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err = OpenURL(ctx, path, Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.LoadBefore(ctx, oid, zodb.MaxTID); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Begin(ctx, zodb.TxnMeta{}); !errors.Is(err, zodb.ErrReadOnly) {
+		t.Errorf("a storage opened to be read takes transactions: %v", err)
+	}
+	if _, err := OpenURL(ctx, "file://"+path+"?create=1", Options{ReadOnly: true}); err == nil {
+		t.Error("create, where nothing is to be written")
+	}
+	if _, err := OpenURL(ctx, "ftp://x", Options{}); err == nil {
+		t.Error("ftp://x is opened")
+	}
+}
