@@ -17,7 +17,9 @@ import (
 	"github.com/zaridb/zari/engine/memstorage"
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/wrapper/compress"
 	"github.com/zaridb/zari/wrapper/delay"
+	"github.com/zaridb/zari/wrapper/readonly"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
 )
@@ -125,9 +127,24 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 			return nil, err
 		}
 		return delay.New(base, 10*time.Millisecond), nil
+	case *config.ZlibStorage:
+		base, err := o.open(ctx, c.Storage, blobDir)
+		if err != nil || c.Server {
+			return base, err // every storage looks through compression by itself
+		}
+		return compress.New(base, compress.Options{Keep: !c.Compress}), nil
+	case *config.ReadOnlyStorage:
+		base, err := o.open(ctx, c.Storage, blobDir)
+		if err != nil {
+			return nil, err
+		}
+		return readonly.New(base), nil
 	}
 	return nil, zconfig.Errorf(c.Position(), "<%s> is not supported yet", c.Head().Type)
 }
+
+// references looks into records, compressed or not.
+var references = compress.References(pickle.References)
 
 var errTwoBlobDirs = errors.New("a second blob directory for one storage")
 
@@ -144,7 +161,7 @@ func (o *opener) openFile(ctx context.Context, c *config.FileStorage, blobDir st
 	}
 	opts := filestorage.Options{
 		Path: c.Path, BlobDir: blobDir, Create: c.Create, ReadOnly: c.ReadOnly || o.ReadOnly, Quota: c.Quota,
-		PackGC: c.PackGC, PackKeepOld: c.PackKeepOld, References: pickle.References, Logger: o.Logger,
+		PackGC: c.PackGC, PackKeepOld: c.PackKeepOld, References: references, Logger: o.Logger,
 	}
 	if c.Create && o.ReadOnly {
 		return nil, fmt.Errorf("%v: create throws away what is in %s, and nothing is to be written", c.Pos, c.Path)
@@ -162,7 +179,7 @@ func (o *opener) openFile(ctx context.Context, c *config.FileStorage, blobDir st
 // openMapping opens a storage in memory. It offers no more than Python's
 // MappingStorage, since clients are told what there is and behave accordingly.
 func (o *opener) openMapping(ctx context.Context, c *config.MappingStorage, blobDir string) (zodb.Storage, error) {
-	opts := memstorage.Options{Name: c.Title, PackGC: true, References: pickle.References}
+	opts := memstorage.Options{Name: c.Title, PackGC: true, References: references}
 	if blobDir != "" {
 		dir, err := blobs.Open(vfs.OS(), blobDir, "")
 		if err != nil {

@@ -1,7 +1,6 @@
 package storages
 
 import (
-	"reflect"
 	"sync"
 
 	"github.com/zaridb/zari/zodb"
@@ -48,14 +47,4 @@ var (
 func (h *handle) Close() error { return h.close() }
 
 // As finds every ability of the shared storage.
-func (h *handle) As(target any) bool {
-	if a, ok := h.Storage.(zodb.Asser); ok {
-		return a.As(target)
-	}
-	ability, s := reflect.ValueOf(target).Elem(), reflect.ValueOf(h.Storage)
-	if !s.Type().Implements(ability.Type()) {
-		return false
-	}
-	ability.Set(s)
-	return true
-}
+func (h *handle) As(target any) bool { return zodb.PassOn(h.Storage, target) }

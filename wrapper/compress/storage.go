@@ -101,6 +101,8 @@ func (s *Storage) As(target any) bool {
 		return zodb.Adapt(s.Storage, p, func(r zodb.RecordIterator) zodb.RecordIterator { return records{r, s.form} })
 	case *zodb.Historian:
 		return zodb.Adapt(s.Storage, p, func(h zodb.Historian) zodb.Historian { return historian{h, s.form} })
+	case *zodb.Appender:
+		return zodb.Adapt(s.Storage, p, func(a zodb.Appender) zodb.Appender { return appender{a} })
 	}
 	return false
 }
@@ -195,4 +197,18 @@ func (h historian) History(ctx context.Context, oid zodb.OID, size int) ([]zodb.
 		revisions[i] = r
 	}
 	return revisions, nil
+}
+
+// appender hands on what the storage below began.
+type appender struct{ zodb.Appender }
+
+func (a appender) Append(ctx context.Context, txns []zodb.Txn) (n int, err error) {
+	inner := make([]zodb.Txn, len(txns))
+	for i, t := range txns {
+		inner[i] = t
+		if t, ok := t.(*txn); ok {
+			inner[i] = t.Txn
+		}
+	}
+	return a.Appender.Append(ctx, inner)
 }
