@@ -2,7 +2,6 @@ package filestorage_test
 
 import (
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -21,24 +20,6 @@ type files struct {
 	paths map[zodb.Storage]string
 }
 
-// noSync is a file system where syncing costs nothing. What it leaves behind
-// after a crash is tested elsewhere.
-type noSync struct{ vfs.FS }
-
-type noSyncFile struct{ vfs.File }
-
-func (noSync) SyncDir(string) error { return nil }
-func (noSyncFile) Sync() error      { return nil }
-func (noSyncFile) Datasync() error  { return nil }
-
-func (f noSync) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
-	file, err := f.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return noSyncFile{file}, nil
-}
-
 // counters merges records of the form "counter N", as ZODB's Length does.
 type counters struct{}
 
@@ -54,7 +35,7 @@ func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
 
 func (f *files) open(t testing.TB, path string, readOnly bool) zodb.Storage {
 	t.Helper()
-	engine, err := filestorage.Open(filestorage.Options{Path: path, FS: noSync{vfs.OS()}, BlobDir: filepath.Join(filepath.Dir(path), "blobs"), ReadOnly: readOnly})
+	engine, err := filestorage.Open(filestorage.Options{Path: path, FS: vfs.NoSync(vfs.OS()), BlobDir: filepath.Join(filepath.Dir(path), "blobs"), ReadOnly: readOnly})
 	if err != nil {
 		t.Fatalf("filestorage.Open: %v", err)
 	}

@@ -170,7 +170,7 @@ func references(data []byte, dst []zodb.OID) ([]zodb.OID, error) {
 
 func openStore(t *testing.T, path string) *store.Store {
 	t.Helper()
-	engine, err := filestorage.Open(filestorage.Options{Path: path, FS: noSync{vfs.OS()}, References: references})
+	engine, err := filestorage.Open(filestorage.Options{Path: path, FS: vfs.NoSync(vfs.OS()), References: references})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ func packBoth(t *testing.T, dir, path, tid, gc string) bool {
 		}
 		return false // back pointers to what was not kept, or dangling references
 	}
-	engine, err := filestorage.Open(filestorage.Options{Path: b, FS: noSync{vfs.OS()}, References: references})
+	engine, err := filestorage.Open(filestorage.Options{Path: b, FS: vfs.NoSync(vfs.OS()), References: references})
 	if err != nil {
 		t.Fatal(err)
 	}
