@@ -35,6 +35,7 @@ type txn struct {
 	checks  map[zodb.OID]zodb.TID
 	undos   []zodb.TID
 	noMerge bool
+	over    overlay
 
 	memory int64
 	spool  spool
@@ -62,6 +63,7 @@ var (
 	_ zodb.RestoreTxn = (*txn)(nil)
 	_ zodb.BlobTxn    = (*txn)(nil)
 	_ zodb.NoMergeTxn = (*txn)(nil)
+	_ zodb.OverTxn    = (*txn)(nil)
 	_ zodb.Asser      = (*txn)(nil)
 )
 
@@ -86,6 +88,8 @@ func (t *txn) As(target any) bool {
 		return s.blobs != nil && zodb.SetAs[zodb.BlobTxn](p, t)
 	case *zodb.NoMergeTxn:
 		return zodb.SetAs[zodb.NoMergeTxn](p, t)
+	case *zodb.OverTxn:
+		return zodb.SetAs[zodb.OverTxn](p, t)
 	}
 	return false
 }

@@ -65,7 +65,7 @@ func (t *txn) undoRecord(ctx context.Context, tid zodb.TID, r *txnlog.Record, ne
 	fail := func(reason string) error {
 		return &zodb.UndoError{TID: tid, OID: r.OID, HasOID: true, Reason: reason}
 	}
-	before, err := t.store.engine.LoadBefore(ctx, r.OID, tid)
+	before, below, err := t.loadBefore(ctx, r.OID, tid)
 	created := false
 	if _, ok := errors.AsType[*zodb.NoObjectError](err); ok {
 		created, err = true, nil
@@ -82,7 +82,10 @@ func (t *txn) undoRecord(ctx context.Context, tid zodb.TID, r *txnlog.Record, ne
 		return t.bufferUndo(write{Record: txnlog.Record{OID: r.OID, Kind: txnlog.Delete, Prev: newest}})
 	case same:
 		w := write{Record: txnlog.Record{OID: r.OID, Data: before.Data, From: before.Serial, Prev: newest}}
-		if w.Blob, err = t.copyBlob(ctx, r.OID, before.Serial); err != nil {
+		if below {
+			w.From = 0 // that revision is not here
+		}
+		if w.Blob, err = t.copyBlob(ctx, r.OID, before.Serial, below); err != nil {
 			return err
 		}
 		return t.bufferUndo(w)
@@ -121,13 +124,20 @@ func (t *txn) bufferUndo(w write) error {
 	return t.buffer("undo", w)
 }
 
-// copyBlob stages a copy of the blob of a revision, if it has one, since every
-// revision owns its blob file.
-func (t *txn) copyBlob(ctx context.Context, oid zodb.OID, serial zodb.TID) (path string, err error) {
+// copyBlob stages a copy of the blob of a revision, here or below, if it has one,
+// since every revision owns its blob file.
+func (t *txn) copyBlob(ctx context.Context, oid zodb.OID, serial zodb.TID, below bool) (path string, err error) {
 	if t.store.blobs == nil {
 		return "", nil
 	}
-	src, err := t.store.blobs.LoadBlob(ctx, oid, serial)
+	from := zodb.BlobStore(t.store.blobs)
+	if below {
+		from, below = zodb.As[zodb.BlobStore](t.over.base)
+		if !below {
+			return "", nil
+		}
+	}
+	src, err := from.LoadBlob(ctx, oid, serial)
 	if _, ok := errors.AsType[*zodb.NoObjectError](err); ok {
 		return "", nil
 	}

@@ -115,7 +115,8 @@ func (t *txn) anyOID() zodb.OID {
 	return 0
 }
 
-// serials returns the newest serial of every object that is locked.
+// serials returns the newest serial of every object that is locked: the one here,
+// or else the one below.
 func (t *txn) serials(ctx context.Context, modes map[zodb.OID]lockMode) (map[zodb.OID]zodb.TID, error) {
 	oids := make([]zodb.OID, 0, len(modes))
 	for oid := range modes {
@@ -131,7 +132,7 @@ func (t *txn) serials(ctx context.Context, modes map[zodb.OID]lockMode) (map[zod
 	for i, oid := range oids {
 		serials[oid] = tids[i]
 	}
-	return serials, nil
+	return serials, t.over.serials(ctx, serials)
 }
 
 func (t *txn) checkReads(serials map[zodb.OID]zodb.TID) error {
@@ -149,7 +150,9 @@ func (t *txn) checkWrites(ctx context.Context, serials map[zodb.OID]zodb.TID, vo
 	for _, oid := range t.order {
 		w := t.writes[oid]
 		committed := serials[oid]
-		w.Prev = committed
+		if !t.over.found[oid] {
+			w.Prev = committed
+		}
 		if w.restored || w.undone || committed == 0 || committed == w.base ||
 			planted.SkipConflictCheck && planted.Seldom() {
 			continue
@@ -206,7 +209,7 @@ func (t *txn) merge(ctx context.Context, w *write, committed zodb.TID) (bool, er
 // revision returns the data that transaction serial wrote for oid, nil if there
 // are none.
 func (t *txn) revision(ctx context.Context, oid zodb.OID, serial zodb.TID) ([]byte, error) {
-	rec, err := t.store.engine.LoadBefore(ctx, oid, serial+1)
+	rec, _, err := t.loadBefore(ctx, oid, serial+1)
 	if _, ok := errors.AsType[*zodb.NoObjectError](err); ok {
 		return nil, nil
 	}

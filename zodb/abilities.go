@@ -205,6 +205,17 @@ type (
 		RestoreBlob(ctx context.Context, oid OID, data []byte, from TID, path string) error
 	}
 
+	// OverTxn is a transaction of a storage that is laid over another one, and
+	// holds the changes to it.
+	OverTxn interface {
+		// Over says what lies below. It is called first of all. Where this storage
+		// has no revision of an object, Vote goes by the one that base has: it is what
+		// a write or a check is compared with, what conflicts are merged with, and
+		// what an undo brings back. Of base only LoadBefore and the ability BlobStore
+		// are used. It must not change.
+		Over(base Storage)
+	}
+
 	// NoMergeTxn lets a composite merge against its own base.
 	NoMergeTxn interface {
 		// NoMerge makes Vote report every conflict and merge none.
@@ -261,5 +272,6 @@ type UndoEntry struct {
 type PackOptions struct {
 	GC       bool // drop objects that cannot be reached from the root, also where the storage is not configured to
 	KeepOld  bool // keep the old medium beside the new one where that is a file, likewise
+	Overlay  bool // the storage holds changes to another one: collect no garbage, and keep deletions, for they hide what lies below
 	Progress func(done, total int64)
 }

@@ -20,7 +20,7 @@ import (
 // point leaves the old file or the new one. A pack that would free nothing
 // changes nothing.
 func (s *Storage) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) error {
-	opts.GC = opts.GC || s.opts.PackGC
+	opts.GC = (opts.GC || s.opts.PackGC) && !opts.Overlay
 	opts.KeepOld = opts.KeepOld || s.opts.PackKeepOld
 	switch {
 	case s.opts.ReadOnly:

@@ -236,7 +236,7 @@ func (p *packer) findCurrent() (redundant bool, err error) {
 		}
 		packed = packed && status == datafs.Packed
 		for sc.Record() {
-			if sc.Rec.DataLen == 0 && sc.Rec.Back == 0 {
+			if sc.Rec.DataLen == 0 && sc.Rec.Back == 0 && !p.opts.Overlay {
 				p.keep.remove(sc.Rec.OID)
 			} else {
 				p.keep.set(sc.Rec.OID, sc.Pos)

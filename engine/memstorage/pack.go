@@ -13,14 +13,14 @@ import (
 // and all later ones. With GC it then drops the objects that nothing refers to:
 // neither the root, nor any revision after at.
 func (e *Engine) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) error {
-	opts.GC = opts.GC || e.opts.PackGC
+	opts.GC = (opts.GC || e.opts.PackGC) && !opts.Overlay
 	if opts.GC && e.opts.References == nil {
 		return fmt.Errorf("garbage collection in memory needs to know what refers to what: %w", errors.ErrUnsupported)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old, revisions := e.txns, e.revisions
-	keep := func(oid zodb.OID, tid zodb.TID) bool { return !superseded(revisions[oid], tid, at) }
+	keep := func(oid zodb.OID, tid zodb.TID) bool { return !superseded(revisions[oid], tid, at, opts.Overlay) }
 	if opts.GC {
 		live, err := e.reachable(at)
 		if err != nil {
@@ -39,11 +39,12 @@ func (e *Engine) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) e
 }
 
 // superseded reports whether nobody who looks at or after `at` sees the revision.
-func superseded(revs []revision, tid, at zodb.TID) bool {
+// In an overlay a deletion is seen: it hides what lies below.
+func superseded(revs []revision, tid, at zodb.TID, overlay bool) bool {
 	n := before(revs, at+1)
 	if n == 0 || tid >= revs[n-1].tid {
 		// a deletion with nothing before it is nothing
-		return n > 0 && tid == revs[n-1].tid && revs[n-1].record.Kind == txnlog.Delete
+		return n > 0 && tid == revs[n-1].tid && revs[n-1].record.Kind == txnlog.Delete && !overlay
 	}
 	return true
 }

@@ -71,7 +71,7 @@ func (t *txn) As(target any) bool {
 		return zodb.Adapt(t.Txn, p, func(r zodb.RestoreTxn) zodb.RestoreTxn { return restoreTxn{t, r} })
 	case *zodb.BlobTxn:
 		return zodb.Adapt(t.Txn, p, func(b zodb.BlobTxn) zodb.BlobTxn { return blobTxn{t, b} })
-	case *zodb.NoMergeTxn:
+	case *zodb.NoMergeTxn, *zodb.OverTxn:
 		return zodb.PassOn(t.Txn, target)
 	}
 	return false
