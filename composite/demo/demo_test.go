@@ -1,0 +1,221 @@
+package demo_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/zaridb/zari/blobs"
+	"github.com/zaridb/zari/composite/demo"
+	"github.com/zaridb/zari/engine/filestorage"
+	"github.com/zaridb/zari/engine/memstorage"
+	"github.com/zaridb/zari/internal/vfs"
+	"github.com/zaridb/zari/storagetest"
+	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/zodb"
+)
+
+// counters merges records of the form "counter N", as ZODB's Length does.
+type counters struct{}
+
+func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
+	var b, c, w int
+	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
+		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
+			return nil, false
+		}
+	}
+	return fmt.Appendf(nil, "counter %d", c+w-b), true
+}
+
+func counter(n int) []byte { return fmt.Appendf(nil, "counter %d", n) }
+
+func opened(t testing.TB, engine store.Engine, err error) zodb.Storage {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// memory makes a storage in memory, with blobs.
+func memory(t testing.TB) zodb.Storage {
+	t.Helper()
+	dir, err := blobs.Open(vfs.NoSync(vfs.OS()), t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened(t, memstorage.New(memstorage.Options{Name: "memory", Blobs: dir}), nil)
+}
+
+// file opens a data file, with blobs.
+func file(t testing.TB, path string, readOnly bool) zodb.Storage {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := filestorage.Open(filestorage.Options{
+		Path: path, FS: vfs.NoSync(vfs.OS()), BlobDir: filepath.Join(filepath.Dir(path), "blobs"), ReadOnly: readOnly,
+	})
+	return opened(t, engine, err)
+}
+
+func newFile(t testing.TB) zodb.Storage { return file(t, filepath.Join(t.TempDir(), "Data.fs"), false) }
+
+func over(t testing.TB, base, changes zodb.Storage) *demo.Storage {
+	t.Helper()
+	s, err := demo.New(t.Context(), base, changes, demo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+var caps = storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher)
+
+var merge = &storagetest.Merge{Base: counter(1), A: counter(3), B: counter(6), Merged: counter(8)}
+
+// layered is a harness for changes over a base, both new.
+func layered(base, changes func(testing.TB) zodb.Storage) storagetest.Harness {
+	return storagetest.Harness{
+		New: func(t testing.TB) zodb.Storage { return over(t, base(t), changes(t)) },
+		Over: func(t testing.TB, wrap func(zodb.Storage) zodb.Storage) zodb.Storage {
+			return over(t, wrap(base(t)), wrap(changes(t)))
+		},
+		Caps: caps, Merge: merge,
+	}
+}
+
+// files makes demo storages of two data files, and knows where each is.
+type files struct {
+	mu   sync.Mutex
+	dirs map[zodb.Storage]string
+}
+
+func (f *files) open(t testing.TB, dir string, readOnly bool) zodb.Storage {
+	t.Helper()
+	s := over(t, file(t, filepath.Join(dir, "base", "Data.fs"), true), file(t, filepath.Join(dir, "changes", "Data.fs"), readOnly))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dirs[s] = dir
+	return s
+}
+
+func (f *files) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Storage {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	dir := f.dirs[s]
+	f.mu.Unlock()
+	return f.open(t, dir, readOnly)
+}
+
+func twoFiles() storagetest.Harness {
+	f := &files{dirs: make(map[zodb.Storage]string)}
+	h := layered(newFile, newFile)
+	h.New = func(t testing.TB) zodb.Storage {
+		dir := t.TempDir()
+		if err := file(t, filepath.Join(dir, "base", "Data.fs"), false).Close(); err != nil {
+			t.Fatal(err)
+		}
+		return f.open(t, dir, false)
+	}
+	h.Reopen = func(t testing.TB, s zodb.Storage) zodb.Storage { return f.reopen(t, s, false) }
+	h.ReadOnly = func(t testing.TB, s zodb.Storage) zodb.Storage { return f.reopen(t, s, true) }
+	return h
+}
+
+// stacked pushes new changes where others reopen: so what was written before comes
+// from a base, or from the base of a base. Undo and pack are about the topmost
+// changes only, so they are not offered.
+func stacked(changes func(testing.TB) zodb.Storage) storagetest.Harness {
+	only := func(t testing.TB) zodb.Storage { return without{changes(t)} }
+	h := layered(memory, only)
+	h.Over = nil
+	h.Reopen = func(t testing.TB, s zodb.Storage) zodb.Storage {
+		pushed, err := s.(*demo.Storage).Push(t.Context(), only(t), demo.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return pushed
+	}
+	h.Caps = storagetest.Without(caps, storagetest.CapUndoer, storagetest.CapPacker)
+	h.Bugs = map[string]string{
+		"persist/UUID": "no bug: a layer that is pushed is a database with a name of its own",
+		"close/Busy":   "no bug: nothing can be pushed on a layer that is closed",
+	}
+	return h
+}
+
+// without hides undo and pack.
+type without struct{ zodb.Storage }
+
+type withoutTxn struct{ zodb.Txn }
+
+func (w without) Begin(ctx context.Context, meta zodb.TxnMeta) (zodb.Txn, error) {
+	txn, err := w.Storage.Begin(ctx, meta)
+	if err != nil {
+		return nil, err
+	}
+	return withoutTxn{txn}, nil
+}
+
+func (w without) As(target any) bool {
+	switch target.(type) {
+	case *zodb.Undoer, *zodb.Packer:
+		return false
+	}
+	return w.Storage.(zodb.Asser).As(target)
+}
+
+func (w withoutTxn) As(target any) bool {
+	if _, ok := target.(*zodb.UndoTxn); ok {
+		return false
+	}
+	return w.Txn.(zodb.Asser).As(target)
+}
+
+func harnesses() map[string]storagetest.Harness {
+	return map[string]storagetest.Harness{
+		"memory":  layered(memory, memory),
+		"file":    layered(newFile, memory),
+		"files":   twoFiles(),
+		"demo":    layered(func(t testing.TB) zodb.Storage { return over(t, memory(t), memory(t)) }, memory),
+		"stacked": stacked(memory),
+	}
+}
+
+func TestContract(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(harnesses())) {
+		t.Run(name, func(t *testing.T) { storagetest.Run(t, harnesses()[name]) })
+	}
+}
+
+// TestLikeMemory runs generated sequences of operations on demo storages and on a
+// plain storage in memory: the histories must be equal, however many layers they
+// are kept in.
+func TestLikeMemory(t *testing.T) {
+	plain := storagetest.Harness{New: memory, Reopen: func(_ testing.TB, s zodb.Storage) zodb.Storage { return s }}
+	for _, name := range []string{"files", "memory", "stacked"} {
+		h := harnesses()[name]
+		if h.Reopen == nil {
+			h.Reopen = plain.Reopen
+		}
+		plain.Caps = h.Caps
+		for seed := range uint64(8) {
+			storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{"plain": plain, name: h})
+		}
+	}
+}
