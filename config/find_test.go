@@ -127,3 +127,20 @@ testdata/find/zodb.conf: there is no storage named destination (write <filestora
 		t.Errorf("%v", err)
 	}
 }
+
+func TestAll(t *testing.T) {
+	c, err := Load("testdata/corpus/shared.conf", environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var types []string
+	for s := range All(c.Storages[2]) {
+		types = append(types, s.Head().Type)
+	}
+	if want := "demostorage use filestorage filestorage"; strings.Join(types, " ") != want {
+		t.Errorf("%v, want %s", types, want)
+	}
+	for range All(c.Storages[2]) {
+		break // it ends when it is told
+	}
+}

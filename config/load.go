@@ -22,7 +22,8 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 
 // LoadStorages reads the file at path, which names storages: a zeo.conf, a
 // zope.conf, a file with <zodb> sections, or one with storages alone. Without a
-// section <zeo> ZEO.Pos is zero, and so is the rest of it.
+// section <zeo>, ZEO has no Pos and no Address, and is else what [NewServer]
+// gives.
 func LoadStorages(path string, env func(string) (string, bool)) (*Config, error) {
 	doc, err := zconfig.Load(path, zconfig.Options{Env: env})
 	if err != nil {
@@ -65,7 +66,7 @@ func interpret(doc *zconfig.Document, env func(string) (string, bool), server bo
 	l := newLoader(env)
 	c := l.root(doc)
 	if server && c.ZEO.Pos.Line == 0 {
-		l.fail(doc.Pos, "", "there is no <zeo> section")
+		l.fail(doc.Pos, "it says where clients connect", "there is no <zeo> section")
 	}
 	if len(l.errs) > 0 {
 		slices.SortStableFunc(l.errs, func(a, b *zconfig.Error) int { return compare(doc, a.Pos, b.Pos) })
@@ -104,7 +105,7 @@ var (
 
 // root reads the outermost sections.
 func (l *loader) root(doc *zconfig.Document) *Config {
-	c := &Config{}
+	c := &Config{ZEO: NewServer(l.env)}
 	zope := isZope(doc)
 	l.rootKeys(doc, zope)
 	seen := make(map[string]*zconfig.Section)

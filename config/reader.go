@@ -56,7 +56,11 @@ func get[T any](r *reader, name string, parse func(string) (T, error), def T) T 
 func value[T any](r *reader, k *zconfig.Key, name string, parse func(string) (T, error), def T) T {
 	v, err := parse(k.Value)
 	if err != nil {
-		r.fail(k.Pos, "", "%s: %v", name, err)
+		hint := ""
+		if strings.Contains(k.Value, "#") {
+			hint = "a comment has a line of its own"
+		}
+		r.fail(k.Pos, hint, "%s: %v", name, err)
 		return def
 	}
 	return v

@@ -10,6 +10,16 @@ import (
 
 const defaultQueueSize = 100
 
+// NewServer returns a server with the defaults, to which env contributes.
+func NewServer(env func(string) (string, bool)) Server {
+	return Server{InvalidationQueueSize: defaultQueueSize, Msgpack: isSet(env, "ZEO_MSGPACK")}
+}
+
+func isSet(env func(string) (string, bool), name string) bool {
+	v, ok := env(name)
+	return ok && v != ""
+}
+
 func (l *loader) server(s *zconfig.Section) Server {
 	r := l.reader(s, "")
 	srv := Server{
@@ -20,7 +30,7 @@ func (l *loader) server(s *zconfig.Section) Server {
 		InvalidationAge:          get(r, "invalidation-age", seconds, 0),
 		TransactionTimeout:       get(r, "transaction-timeout", wholeSeconds, 0),
 		ClientConflictResolution: get(r, "client-conflict-resolution", zconfig.Boolean, false),
-		Msgpack:                  get(r, "msgpack", zconfig.Boolean, l.isSet("ZEO_MSGPACK")),
+		Msgpack:                  get(r, "msgpack", zconfig.Boolean, isSet(l.env, "ZEO_MSGPACK")),
 		PIDFilename:              get(r, "pid-filename", l.path, ""),
 
 		MaxFrameSize:         get(r, "max-frame-size", zconfig.ByteSize, 0),
@@ -60,11 +70,6 @@ func (l *loader) retiredKeys(r *reader) {
 func wholeSeconds(s string) (time.Duration, error) {
 	n, err := count(s)
 	return time.Duration(n) * time.Second, err
-}
-
-func (l *loader) isSet(name string) bool {
-	v, ok := l.env(name)
-	return ok && v != ""
 }
 
 // instancePID is where runzeo writes its process id in a Zope instance.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/zaridb/zari/config/zconfig"
@@ -59,6 +61,27 @@ func some(list ...Storage) []Storage {
 		}
 	}
 	return parts
+}
+
+// All yields s and all that it is made of, <use> sections with what they name. A
+// storage that is used in several places comes once.
+func All(s Storage) iter.Seq[Storage] {
+	return func(yield func(Storage) bool) {
+		seen := make(map[Storage]bool)
+		var walk func(Storage) bool
+		walk = func(s Storage) bool {
+			if s == nil || seen[s] {
+				return true
+			}
+			seen[s] = true
+			parts := s.Parts()
+			if u, ok := s.(*Use); ok {
+				parts = []Storage{u.Storage}
+			}
+			return yield(s) && !slices.ContainsFunc(parts, func(p Storage) bool { return !walk(p) })
+		}
+		walk(s)
+	}
 }
 
 var (

@@ -60,7 +60,7 @@ protocol.`,
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServeCommand(), newBenchCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newBenchCommand(), newStoragesTopic())
 	return root
 }
 

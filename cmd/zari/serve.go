@@ -24,7 +24,8 @@ const (
 const serveLong = `Serve a Data.fs, or what a zeo.conf names, to ZODB clients over ZEO.
 
 A file that does not exist is created. An existing zeo.conf works as it is; what
-it names and Zari does not have is an error that names the line.
+it names and Zari does not have is an error that names the line. With -a, a
+zope.conf or zodb.conf will do: its databases are served by their names.
 
 Metrics for Prometheus are at http://127.0.0.1:8102/metrics, /healthz and /readyz
 beside them; see --metrics-address.
@@ -37,6 +38,7 @@ const serveExample = `  zari serve Data.fs
   zari serve -a 0.0.0.0:8100 --blob-dir blobs var/Data.fs
   zari serve -a /run/zari.sock Data.fs
   zari serve -C /etc/zope/zeo.conf
+  zari serve -a 8100 -C zope.conf
 
   # then, in Python:
   #   import ZEO; connection = ZEO.connection(('127.0.0.1', 8100))`
@@ -91,7 +93,11 @@ func (f *serveFlags) load(args []string) (*config.Config, error) {
 	var cfg *config.Config
 	var err error
 	if f.config != "" {
-		if cfg, err = config.Load(f.config, os.LookupEnv); err != nil {
+		load := config.Load
+		if f.address != "" {
+			load = config.LoadStorages // it need not say where clients connect
+		}
+		if cfg, err = load(f.config, os.LookupEnv); err != nil {
 			return nil, err
 		}
 		if f.blobDir != "" {
@@ -115,11 +121,10 @@ func (f *serveFlags) single(path string) *config.Config {
 	}
 	stderr := config.LogFile{Path: "STDERR", Format: format}
 	cfg := &config.Config{
+		ZEO:      config.NewServer(os.LookupEnv),
 		Storages: []config.Storage{file},
 		EventLog: &config.EventLog{Level: pylog.Info, Files: []config.LogFile{stderr}},
 	}
-	cfg.ZEO.InvalidationQueueSize = 100
-	_, cfg.ZEO.Msgpack = os.LookupEnv("ZEO_MSGPACK")
 	return cfg
 }
 

@@ -187,10 +187,15 @@ func (s *service) openServer(context.Context) error {
 	return nil
 }
 
+// hasSlowStorage reports whether loads from a storage wait for something else
+// than this machine.
 func (s *service) hasSlowStorage() bool {
 	for _, c := range s.cfg.Storages {
-		if _, ok := c.(*config.DelayedStorage); ok {
-			return true
+		for part := range config.All(c) {
+			switch part.(type) {
+			case *config.ClientStorage, *config.DelayedStorage:
+				return true
+			}
 		}
 	}
 	return false

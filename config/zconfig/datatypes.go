@@ -112,11 +112,12 @@ func (a Address) String() string {
 // SocketAddress reads an address to listen at: PORT, :PORT, HOST, HOST:PORT,
 // [IPv6]:PORT or IPv6; or, if there is a slash in it, the path of a Unix socket.
 func SocketAddress(s string) (Address, error) {
+	written := s
 	if i := strings.LastIndexByte(s, ':'); i >= 0 {
 		s = s[:i+1] + strings.TrimFunc(s[i+1:], isSpace) // int() in Python passes over it
 	}
 	if strings.ContainsFunc(s, isSpace) || s == "" {
-		return Address{}, fmt.Errorf("%q is not an address: write HOST:PORT, PORT or /PATH", abridge(s))
+		return Address{}, fmt.Errorf("%q is not an address: write HOST:PORT, PORT or /PATH", abridge(written))
 	}
 	if strings.Contains(s, "/") {
 		return Address{Path: s}, nil

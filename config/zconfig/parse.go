@@ -162,7 +162,7 @@ func (f *file) startSection(line string) error {
 	if typ == "" || rest[0] != typ[0] || strings.ContainsFunc(name, notInWord) {
 		return f.hintf("write <TYPE> or <TYPE NAME>", "malformed section header %q", abridge(line))
 	}
-	s := &Section{Type: strings.ToLower(typ), Name: strings.ToLower(name), Pos: f.pos()}
+	s := &Section{Type: strings.ToLower(typ), Name: strings.ToLower(name), Pos: f.pos(), End: f.pos()}
 	if err := f.addSection(s); err != nil || empty {
 		return err
 	}
@@ -198,6 +198,7 @@ func (f *file) endSection(line string) error {
 		return f.hintf(fmt.Sprintf("</%s> has to come first", s.Type),
 			"%s does not end the section %v of line %d", abridge(line), s, s.Pos.Line)
 	}
+	s.End = f.pos()
 	f.depth--
 	f.open = f.open[:len(f.open)-1]
 	return nil

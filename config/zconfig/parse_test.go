@@ -44,6 +44,9 @@ func dumpSection(b *strings.Builder, s *Section, indent string) {
 	}
 	for _, sub := range s.Sections {
 		fmt.Fprintf(b, "%s%v @%v\n", indent, sub, sub.Pos)
+		if sub.End.Line < sub.Pos.Line || sub.End.File != sub.Pos.File {
+			fmt.Fprintf(b, "%send @%v\n", indent, sub.End)
+		}
 		dumpSection(b, sub, indent+"  ")
 	}
 }
@@ -131,8 +134,8 @@ var bad = []struct{ in, want string }{
 	{"k $", "main.conf:1: a lone $ ends the line (write $$ for a dollar)"},
 	{"k $-", "main.conf:1: $ is not followed by a name (write $$ for a dollar)"},
 	{"k ${}", "main.conf:1: ${ is not followed by a name (write $$ for a dollar)"},
-	{"k ${a-b}", "main.conf:1: ${a is not followed by }"},
-	{"k $(HOME", "main.conf:1: $(HOME is not followed by )"},
+	{"k ${a-b}", "main.conf:1: ${a is not followed by } (${NAME} is from %define, $(NAME) from the environment, and there are no defaults)"},
+	{"k $(HOME", "main.conf:1: $(HOME is not followed by ) (${NAME} is from %define, $(NAME) from the environment, and there are no defaults)"},
 	{"k \xff", "main.conf:1: the line is not UTF-8"},
 	{"%include no.conf", "main.conf:1: cannot include no.conf: file does not exist"},
 	{"%include http://example.org/x", `main.conf:1: cannot include "http://example.org/x": only files can be included (write a path)`},

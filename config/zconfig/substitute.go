@@ -61,7 +61,8 @@ func (f *file) enclosed(s string, end byte, lookup func(string) (string, error))
 		return "", "", f.hintf("write $$ for a dollar", "$%c is not followed by a name", s[0])
 	}
 	if rest == "" || rest[0] != end {
-		return "", "", f.errorf("$%c%s is not followed by %c", s[0], name, end)
+		return "", "", f.hintf("${NAME} is from %define, $(NAME) from the environment, and there are no defaults",
+			"$%c%s is not followed by %c", s[0], name, end)
 	}
 	value, err = lookup(name)
 	return value, rest[1:], err

@@ -37,6 +37,7 @@ type Section struct {
 	Type     string // in lower case
 	Name     string // in lower case, "" for none
 	Pos      Pos    // of its first line
+	End      Pos    // of its last line, </TYPE>; that of an empty section is its first; zero for the outermost
 	Keys     []Key
 	Sections []*Section
 }
