@@ -88,13 +88,18 @@ func testAppendIterated(t *T) {
 		t.restoring(meta, zodb.TxnRecord{OID: 1, Data: Object(1)}),
 		t.restoring(zodb.TxnMeta{TID: 1001}),
 		t.restoring(zodb.TxnMeta{TID: 1002}, zodb.TxnRecord{OID: 1}),
+		t.restoring(zodb.TxnMeta{TID: 1003}, zodb.TxnRecord{OID: 1, Data: Object(1), From: 1000}),
+		t.restoring(zodb.TxnMeta{TID: 1004}, zodb.TxnRecord{OID: 1, Data: Object(1), From: 1003}),
 	)
 	history := plain(t.history())
 	equal(t, "history", history, []zodb.Transaction{
 		{TID: 1000, Status: 'p', User: meta.User, Description: meta.Description, Extension: extension, Records: []zodb.TxnRecord{{OID: 1, Data: Object(1)}}},
 		{TID: 1001, Status: ' ', Records: []zodb.TxnRecord{}},
 		{TID: 1002, Status: ' ', Records: []zodb.TxnRecord{{OID: 1}}},
+		{TID: 1003, Status: ' ', Records: []zodb.TxnRecord{{OID: 1, Data: Object(1), From: 1000}}},
+		{TID: 1004, Status: ' ', Records: []zodb.TxnRecord{{OID: 1, Data: Object(1), From: 1003}}},
 	})
+	t.current(1, 1004, Object(1))
 }
 
 func testAppendObserved(t *T) {

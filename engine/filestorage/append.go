@@ -33,6 +33,10 @@ type plannedRecord struct {
 	pos        int64
 	prev, back int64
 	dataLen    int64
+
+	tid     zodb.TID
+	record  *txnlog.Record
+	earlier int // the number of the object's record before it in the plan, -1 if there is none
 }
 
 // Append writes the batch at the end of the file. It costs two syncs.
@@ -163,20 +167,18 @@ func (s *Storage) plan(v *view, batch []*txnlog.Txn) (*plan, error) {
 	clear(s.pending)
 	pos := v.end
 	for _, t := range batch {
-		begin, first := pos, len(p.records)
+		begin := pos
 		pos += int64(datafs.TxnHeaderSize + len(t.User) + len(t.Description) + len(t.Extension))
 		for i := range t.Records {
-			r, err := s.planRecord(v, &t.Records[i], pos)
-			if err != nil {
+			r := plannedRecord{oid: t.Records[i].OID, tid: t.TID, pos: pos, record: &t.Records[i], earlier: -1}
+			if err := s.planRecord(v, p, &r); err != nil {
 				return nil, err
+			}
+			if len(batch) > 1 {
+				s.pending[r.oid] = len(p.records)
 			}
 			p.records = append(p.records, r)
 			pos += datafs.DataHeader{DataLen: r.dataLen}.Len()
-		}
-		if len(batch) > 1 {
-			for _, r := range p.records[first:] {
-				s.pending[r.oid] = r.pos
-			}
 		}
 		p.txns = append(p.txns, plannedTxn{Txn: t, pos: begin, len: pos - begin})
 		pos += datafs.TrailerSize
@@ -185,25 +187,50 @@ func (s *Storage) plan(v *view, batch []*txnlog.Txn) (*plan, error) {
 	return p, nil
 }
 
-func (s *Storage) planRecord(v *view, r *txnlog.Record, pos int64) (plannedRecord, error) {
-	committed := v.index.get(r.OID) // only holders of writeMu change it
-	pr := plannedRecord{oid: r.OID, pos: pos, prev: committed}
-	if later := s.pending[r.OID]; later != 0 {
-		pr.prev = later
+// planRecord finds out what the record points to, and so how long it is.
+func (s *Storage) planRecord(v *view, p *plan, r *plannedRecord) error {
+	committed := v.index.get(r.oid) // only holders of writeMu change it
+	r.prev = committed
+	if i, ok := s.pending[r.oid]; ok {
+		r.earlier, r.prev = i, p.records[i].pos
 	}
-	if r.Kind == txnlog.Delete {
-		return pr, nil
+	if r.record.Kind == txnlog.Delete {
+		return nil
 	}
-	if r.From != 0 {
+	if r.record.From != 0 {
 		var err error
-		if pr.back, err = v.sameData(committed, r); err != nil {
-			return pr, err
+		if r.back, err = p.sameData(r); err == nil && r.back == 0 {
+			r.back, err = v.sameData(committed, r.record)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if pr.back == 0 {
-		pr.dataLen = int64(r.Len())
+	if r.back == 0 {
+		r.dataLen = int64(r.record.Len())
 	}
-	return pr, nil
+	return nil
+}
+
+// sameData returns the position of the record in the plan that r says it repeats,
+// if it is there and its data are those of r, else 0.
+func (p *plan) sameData(r *plannedRecord) (int64, error) {
+	i := r.earlier
+	for i >= 0 && p.records[i].tid > r.record.From {
+		i = p.records[i].earlier
+	}
+	if i < 0 || p.records[i].tid != r.record.From || p.records[i].record.Kind == txnlog.Delete {
+		return 0, nil
+	}
+	theirs, err := p.records[i].record.Load()
+	if err != nil {
+		return 0, err
+	}
+	ours, err := r.record.Load()
+	if err != nil || !bytes.Equal(theirs, ours) {
+		return 0, err
+	}
+	return p.records[i].pos, nil
 }
 
 // sameData returns the position of the record that r.From wrote, if it is there
