@@ -16,6 +16,7 @@ var conflictGroup = group{name: "conflict", tests: []test{
 	{name: "NewObjects", run: testConflictNewObjects},
 	{name: "CommittedMeanwhile", run: testConflictCommittedMeanwhile},
 	{name: "Resolved", run: testConflictResolved},
+	{name: "ResolvedBesideConflict", run: testConflictResolvedBesideConflict},
 	{name: "NoMerge", needs: []Cap{CapNoMerge}, run: testConflictNoMerge},
 }}
 
@@ -142,6 +143,24 @@ func testConflictResolved(t *T) {
 	equal(t, "Resolved", votes.Resolved, []zodb.OID{1})
 	tid := t.finish(txn)
 	t.current(1, tid, t.H.Merge.Merged)
+}
+
+// What the storage has merged in a vote that ends in conflicts is told again in the
+// vote that succeeds: it is the only one whose answer a client takes for the end.
+func testConflictResolvedBesideConflict(t *T) {
+	tids := t.revisions(2, 2)
+	txn, _ := mergeable(t)
+	if err := txn.Store(t.ctx, 2, tids[0], Object(9)); err != nil {
+		t.Fatalf("Store: %v", err)
+	}
+	equal(t, "Conflicts", len(conflicts(t, txn)), 1)
+	if err := txn.Store(t.ctx, 2, tids[1], Object(9)); err != nil {
+		t.Fatalf("Store: %v", err)
+	}
+	equal(t, "Resolved", t.vote(txn).Resolved, []zodb.OID{1})
+	tid := t.finish(txn)
+	t.current(1, tid, t.H.Merge.Merged)
+	t.current(2, tid, Object(9))
 }
 
 func testConflictNoMerge(t *T) {

@@ -136,9 +136,18 @@ type Gate interface {
 // Clock tells the time; tests bring their own.
 type Clock func() time.Time
 
-// Resolver merges conflicting writes. Package resolve will have the one that
-// knows the classes of BTrees.
+// Resolver merges conflicting writes. The one of package resolve knows the classes
+// of BTrees.
 type Resolver interface {
-	// Resolve returns the merged state, or false if it cannot tell.
+	// Resolve returns the merged state, or false if it cannot tell: then the
+	// client must try.
 	Resolve(base, committed, wanted []byte) (merged []byte, ok bool)
+}
+
+// UndoResolver is a Resolver that tells undos from stores. In an undo no client
+// can try.
+type UndoResolver interface {
+	// ResolveUndo merges what was before a transaction, wanted, with what has been
+	// made since of what the transaction wrote, base.
+	ResolveUndo(base, committed, wanted []byte) (merged []byte, ok bool)
 }

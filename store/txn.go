@@ -46,6 +46,8 @@ type txn struct {
 	release func()        // gives reserved space back
 	undone  []*txnlog.Txn // the transactions of undos
 	applied int           // how many of them are among the writes already
+
+	resolved []zodb.OID // merged or undone, in this vote or an earlier one
 }
 
 // write is what the transaction does to one object.

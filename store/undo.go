@@ -34,7 +34,7 @@ func (t *txn) readUndone(ctx context.Context) error {
 // undo works out the inverse of the transactions to be undone, one after the
 // other. An object that fails in one may be redeemed by a later one, so failures
 // are reported together at the end.
-func (t *txn) undo(ctx context.Context, serials map[zodb.OID]zodb.TID, votes *zodb.Votes) error {
+func (t *txn) undo(ctx context.Context, serials map[zodb.OID]zodb.TID) error {
 	failures := make(map[zodb.OID]error)
 	for _, u := range t.undone[t.applied:] {
 		for i := range u.Records {
@@ -48,7 +48,7 @@ func (t *txn) undo(ctx context.Context, serials map[zodb.OID]zodb.TID, votes *zo
 				return err
 			}
 			delete(failures, r.OID)
-			votes.Resolved = append(votes.Resolved, r.OID)
+			t.resolved = append(t.resolved, r.OID)
 		}
 	}
 	t.applied = len(t.undone)
@@ -94,11 +94,19 @@ func (t *txn) undoRecord(ctx context.Context, tid zodb.TID, r *txnlog.Record, ne
 	case current == nil || t.store.opts.Resolver == nil || t.noMerge:
 		return fail("it was modified by a later transaction")
 	}
-	merged, ok := t.store.opts.Resolver.Resolve(r.Data, current, before.Data)
+	merged, ok := t.store.resolveUndo(r.Data, current, before.Data)
 	if !ok {
 		return fail("it was modified by a later transaction")
 	}
+	t.store.stats.merged.Add(1)
 	return t.bufferUndo(write{Record: txnlog.Record{OID: r.OID, Data: merged, Prev: newest}})
+}
+
+func (s *Store) resolveUndo(base, committed, wanted []byte) ([]byte, bool) {
+	if r, ok := s.opts.Resolver.(UndoResolver); ok {
+		return r.ResolveUndo(base, committed, wanted)
+	}
+	return s.opts.Resolver.Resolve(base, committed, wanted)
 }
 
 // currentState returns what the object is now, in this transaction or committed,

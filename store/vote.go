@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/zaridb/zari/internal/planted"
 	"github.com/zaridb/zari/txnlog"
@@ -50,13 +51,14 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 	if err := t.checkReads(serials); err != nil {
 		return zodb.Votes{}, err
 	}
-	var votes zodb.Votes
-	if err := t.undo(ctx, serials, &votes); err != nil {
+	if err := t.undo(ctx, serials); err != nil {
 		return zodb.Votes{}, err
 	}
+	var votes zodb.Votes
 	if err := t.checkWrites(ctx, serials, &votes); err != nil {
 		return zodb.Votes{}, err
 	}
+	votes.Resolved = slices.Clone(t.resolved)
 	if len(votes.Conflicts) > 0 {
 		return votes, nil
 	}
@@ -166,7 +168,7 @@ func (t *txn) checkWrites(ctx context.Context, serials map[zodb.OID]zodb.TID, vo
 			return err
 		}
 		if merged {
-			votes.Resolved = append(votes.Resolved, oid)
+			t.resolved = append(t.resolved, oid)
 			continue
 		}
 		data, err := w.Load()

@@ -95,7 +95,7 @@ type Txn interface {
 // With Conflicts the transaction is still open and keeps its locks: Store the
 // merged states with the committed serials and Vote again, or Abort.
 type Votes struct {
-	Resolved  []OID      // what was stored differs from what the client sent (merged, undone)
+	Resolved  []OID      // what was stored, in this vote or an earlier one, differs from what the client sent (merged, undone)
 	Conflicts []Conflict // for the client to merge
 }
 
