@@ -201,13 +201,13 @@ func orRule(err error) error {
 	return err
 }
 
-// latestFirst sorts states by a time, which must be a number; equals stay in
-// order.
+// latestFirst sorts states by a time, equals stay in order. Times that are
+// not numbers are sorted by Python as its algorithm happens to compare them.
 func latestFirst(states []*pickle.Dict, name string) error {
 	for _, s := range states {
 		v := canonical(get(s, name, int64(0)))
 		if !isNumber(v) || isNaN(v) {
-			return refuse(BadRecord)
+			return refuse(Uncertain)
 		}
 	}
 	slices.SortStableFunc(states, func(x, y *pickle.Dict) int {

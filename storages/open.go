@@ -16,6 +16,7 @@ import (
 	"github.com/zaridb/zari/engine/filestorage"
 	"github.com/zaridb/zari/engine/memstorage"
 	"github.com/zaridb/zari/internal/vfs"
+	"github.com/zaridb/zari/resolve"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/wrapper/compress"
 	"github.com/zaridb/zari/wrapper/delay"
@@ -29,6 +30,10 @@ type Options struct {
 	ReadOnly  bool  // nothing is to be written, whatever the configuration says
 	TxnMemory int64 // bytes of one transaction that are kept in memory; 0: the default
 	Logger    *slog.Logger
+
+	// Resolver merges conflicts, and counts them; nil: one that nobody asks for its
+	// counts.
+	Resolver *resolve.Resolver
 
 	// Progress is told of long work, such as the rebuild of an index.
 	Progress func(storage, what string, done, total int64)
@@ -149,7 +154,10 @@ var references = compress.References(pickle.References)
 var errTwoBlobDirs = errors.New("a second blob directory for one storage")
 
 func (o *opener) store() store.Options {
-	return store.Options{TxnMemory: o.TxnMemory, Logger: o.Logger}
+	if o.Resolver == nil {
+		o.Resolver = resolve.New(resolve.Options{Logger: o.Logger})
+	}
+	return store.Options{TxnMemory: o.TxnMemory, Logger: o.Logger, Resolver: o.Resolver}
 }
 
 func (o *opener) openFile(ctx context.Context, c *config.FileStorage, blobDir string) (zodb.Storage, error) {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/resolve"
 	"github.com/zaridb/zari/storages"
 	"github.com/zaridb/zari/zeo/server"
 	"github.com/zaridb/zari/zeo/wire"
@@ -31,6 +32,7 @@ type service struct {
 
 	logs     *config.Logs
 	log      *slog.Logger
+	resolver *resolve.Resolver
 	storages map[string]zodb.Storage
 	server   *server.Server
 	tls      *server.TLS
@@ -73,6 +75,7 @@ func (s *service) openLogs(context.Context) error {
 	}
 	s.logs, s.log = logs, slog.New(logs.Handler)
 	s.onClose(logs.Close)
+	s.resolver = resolve.New(resolve.Options{LeaveToClients: s.cfg.ZEO.ClientConflictResolution, Logger: s.log})
 	for _, n := range s.cfg.Notes {
 		s.log.Warn(n.String())
 	}
@@ -82,7 +85,7 @@ func (s *service) openLogs(context.Context) error {
 func (s *service) openStorages(ctx context.Context) error {
 	s.storages = make(map[string]zodb.Storage)
 	opts := storages.Options{
-		TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log,
+		TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver,
 		Progress: everyFew(func(storage, what string, percent int64) {
 			s.log.Info("working", "storage", storage, "what", what, "percent", percent)
 		}),
