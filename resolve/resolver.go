@@ -87,6 +87,8 @@ type conflict struct {
 	untransform func(record []byte, max int) ([]byte, error)
 	skip        bool
 	class       pickle.Class // zero: not known yet
+	old         bool         // a pickle is of a protocol below 3
+	renamed     bool         // a name may mean something else in such a protocol
 }
 
 func (c *conflict) resolve(base, committed, wanted []byte) ([]byte, error) {
@@ -94,9 +96,9 @@ func (c *conflict) resolve(base, committed, wanted []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	meta, err := d.Decode()
+	meta, err := c.next(d)
 	if err != nil {
-		return nil, badRecord(err)
+		return nil, err
 	}
 	var ok bool
 	if c.class, ok = classOf(meta); !ok {
@@ -109,7 +111,7 @@ func (c *conflict) resolve(base, committed, wanted []byte) ([]byte, error) {
 	case !ok:
 		return nil, refuse(UnknownClass)
 	}
-	ours, err := stateOf(d)
+	ours, err := c.stateOf(d)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +122,9 @@ func (c *conflict) resolve(base, committed, wanted []byte) ([]byte, error) {
 	theirs, err := c.state(committed)
 	if err != nil {
 		return nil, err
+	}
+	if c.old && c.renamed {
+		return nil, refuse(Uncertain)
 	}
 	merged, err := merge(old, theirs, ours)
 	if err != nil {
@@ -142,6 +147,10 @@ func (c *conflict) decoder(record []byte) (*pickle.Decoder, error) {
 	}
 	d := pickle.NewDecoder(plain)
 	d.MaxValues = maxValues
+	d.Allow = func(module, _ string) error {
+		c.renamed = c.renamed || isRenamed(module)
+		return nil
+	}
 	return d, nil
 }
 
@@ -151,26 +160,36 @@ func (c *conflict) state(record []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	meta, err := d.Decode()
+	meta, err := c.next(d)
 	if err != nil {
-		return nil, badRecord(err)
+		return nil, err
 	}
 	name, ok := classOf(meta)
 	if !ok || proper(name) != proper(c.class) {
 		return nil, refuse(OtherClass)
 	}
-	return stateOf(d)
+	return c.stateOf(d)
 }
 
-func stateOf(d *pickle.Decoder) (any, error) {
-	state, err := d.Decode()
+func (c *conflict) stateOf(d *pickle.Decoder) (any, error) {
+	state, err := c.next(d)
 	if err != nil {
-		return nil, badRecord(err)
+		return nil, err
 	}
 	if len(d.Rest()) > 0 {
 		return nil, refuse(BadRecord)
 	}
 	return state, nil
+}
+
+// next reads the next pickle.
+func (c *conflict) next(d *pickle.Decoder) (any, error) {
+	c.old = c.old || oldProtocol(d.Rest())
+	v, err := d.Decode()
+	if err != nil {
+		return nil, badRecord(err)
+	}
+	return v, nil
 }
 
 func badRecord(err error) error {

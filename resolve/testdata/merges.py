@@ -58,9 +58,9 @@ def persistent_id(obj):
     return obj.data if type(obj) is Ref else None
 
 
-def record(cls, state):
+def record(cls, state, protocol=3):
     out = io.BytesIO()
-    pickler = PersistentPickler(persistent_id, out, 3)
+    pickler = PersistentPickler(persistent_id, out, protocol)
     pickler.dump(cls)
     pickler.dump(state)
     return out.getvalue()
@@ -162,6 +162,8 @@ VALUES = {
     'mixed': KEYS['mixed'],
     'dicts': lambda r: ({1: r.choice((1, True, 1.0, 2)), 'a': (None,), None: b''},),
 }
+SHARED = ['one', 'list']
+VALUES['shared'] = lambda r: r.choice((SHARED, (SHARED, SHARED), SHARED))
 VALUE_KINDS = ['int'] * 6 + ['text'] * 6 + ['ref'] * 6 + list(VALUES)
 
 
@@ -332,6 +334,7 @@ def trees(family, count, rnd):
             cls.max_leaf_size = cls.max_internal_size = LEAF
     pending = []
     for _ in range(count):
+        protocol = 3 if rnd.random() < .9 else rnd.choice((1, 2))
         cls, mapping, tree = rnd.choice(classes)
         if not pending and rnd.random() < .002 and tree:
             pending = history(rnd, family, cls, mapping)
@@ -343,7 +346,7 @@ def trees(family, count, rnd):
             if tree:
                 if any(s is not None and len(s) > 1 for s in states):
                     states = [rooted(s) for s in states]
-                yield tuple(record(cls, s) for s in states)
+                yield tuple(record(cls, s, protocol) for s in states)
                 continue
         else:
             states = arbitrary(rnd, family, mapping)
@@ -354,7 +357,7 @@ def trees(family, count, rnd):
         if tree:
             states = [s if s is None else ((s,),) for s in states]
             states = [None if rnd.random() < .02 else s for s in states]
-        yield tuple(record(cls, s) for s in states)
+        yield tuple(record(cls, s, protocol) for s in states)
 
 
 def rooted(state):
