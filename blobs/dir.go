@@ -44,24 +44,42 @@ type Dir struct {
 // it, as it was made before there were markers, and bushy otherwise. A layout
 // that contradicts the marker is an error.
 func Open(fsys vfs.FS, dir, layout string) (*Dir, error) {
-	d := &Dir{fs: fsys, root: filepath.Clean(dir)}
-	marker, err := d.readMarker()
+	d, marked, err := find(fsys, dir, layout)
 	if err != nil {
 		return nil, err
+	}
+	return d, d.create(marked)
+}
+
+// OpenReadOnly is Open of a directory to read from: it makes nothing.
+func OpenReadOnly(fsys vfs.FS, dir, layout string) (*Dir, error) {
+	if _, err := fsys.ReadDir(dir); err != nil {
+		return nil, err
+	}
+	d, _, err := find(fsys, dir, layout)
+	return d, err
+}
+
+// find finds out the layout, and whether the directory says it.
+func find(fsys vfs.FS, dir, layout string) (d *Dir, marked bool, err error) {
+	d = &Dir{fs: fsys, root: filepath.Clean(dir)}
+	marker, err := d.readMarker()
+	if err != nil {
+		return nil, false, err
 	}
 	if layout == "" {
 		layout, err = d.guess(marker)
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case layout != Bushy && layout != Lawn:
-		return nil, fmt.Errorf("blob directory %s: unknown layout %q: it is %q or %q", dir, layout, Bushy, Lawn)
+		return nil, false, fmt.Errorf("blob directory %s: unknown layout %q: it is %q or %q", dir, layout, Bushy, Lawn)
 	case marker != "" && marker != layout:
-		return nil, fmt.Errorf("blob directory %s: layout %q was asked for, but its marker says %q", dir, layout, marker)
+		return nil, false, fmt.Errorf("blob directory %s: layout %q was asked for, but its marker says %q", dir, layout, marker)
 	}
 	d.layout = layout
-	return d, d.create(marker != "")
+	return d, marker != "", nil
 }
 
 // Root returns the path of the directory, as it was given.

@@ -21,6 +21,9 @@ const (
 // usageError marks errors that end with exitUsage.
 type usageError struct{ error }
 
+// errReported ends with exitFailure what has said what is wrong already.
+var errReported = errors.New("problems were found")
+
 func (e usageError) Unwrap() error { return e.error }
 
 func main() {
@@ -33,6 +36,9 @@ func run(args []string) int {
 	err := root.ExecuteContext(context.Background())
 	if err == nil {
 		return exitOK
+	}
+	if errors.Is(err, errReported) {
+		return exitFailure
 	}
 	fmt.Fprintln(os.Stderr, "zari:", err)
 	if _, ok := errors.AsType[usageError](err); ok {
@@ -60,7 +66,13 @@ protocol.`,
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServeCommand(), newConfigCommand(), newBenchCommand(), newStoragesTopic())
+	root.AddCommand(
+		newServeCommand(),
+		newConfigCommand(),
+		newCheckCommand(),
+		newBenchCommand(),
+		newStoragesTopic(),
+	)
 	return root
 }
 
