@@ -100,7 +100,9 @@ func (f *checkFlags) databases(args []string) ([]database, error) {
 	return dbs, nil
 }
 
-func (f *checkFlags) wants(part string) bool { return len(f.only) == 0 || slices.Contains(f.only, part) }
+func (f *checkFlags) wants(part string) bool {
+	return len(f.only) == 0 || slices.Contains(f.only, part)
+}
 
 // checkSummary is what is printed at the end.
 type checkSummary struct {
