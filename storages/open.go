@@ -124,6 +124,8 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 			return nil, errTwoBlobDirs
 		}
 		return o.open(ctx, c.Storage, c.BlobDir)
+	case *config.DemoStorage:
+		return o.openDemo(ctx, c)
 	case *config.Database:
 		return o.open(ctx, c.Storage, blobDir)
 	case *config.DelayedStorage:

@@ -157,3 +157,66 @@ func TestOpenURL(t *testing.T) {
 		t.Error("ftp://x is opened")
 	}
 }
+
+// A demo storage writes to its changes alone, which are gone where they are not
+// configured.
+func TestDemoStorage(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	base := filepath.Join(dir, "Data.fs")
+	s, err := OpenURL(ctx, base, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := commit(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	volatile := load(t, dir, `
+<demostorage 1>
+  <filestorage>
+    path $dir/Data.fs
+  </filestorage>
+</demostorage>
+`)[0]
+	durable := load(t, dir, `
+<demostorage 1>
+  <filestorage>
+    path $dir/Data.fs
+    read-only true
+  </filestorage>
+  <filestorage changes>
+    path $dir/Changes.fs
+  </filestorage>
+</demostorage>
+`)[0]
+	var written zodb.OID
+	for i, c := range []config.Storage{volatile, volatile, durable, durable} {
+		s, err := Open(ctx, c, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.LoadBefore(ctx, old, zodb.MaxTID); err != nil {
+			t.Errorf("opened as %d: an object of the base: %v", i, err)
+		}
+		if written != 0 {
+			if _, err := s.LoadBefore(ctx, written, zodb.MaxTID); (err == nil) != (i == 3) {
+				t.Errorf("opened as %d: an object that was written before: %v", i, err)
+			}
+		}
+		written = commit(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	empty := load(t, dir, "<demostorage 1>\n</demostorage>\n")[0]
+	if s, err = Open(ctx, empty, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s)
+	if _, ok := zodb.As[zodb.BlobStore](s); !ok {
+		t.Error("changes in memory keep no blobs")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -156,27 +156,14 @@ func (s *Storage) As(target any) bool {
 		return has[zodb.BlobStore](changes) && zodb.SetAs[zodb.BlobStore](p, s)
 	case *zodb.Prefetcher:
 		return (has[zodb.Prefetcher](changes) || has[zodb.Prefetcher](base)) && zodb.SetAs[zodb.Prefetcher](p, s)
-	case *zodb.Undoer:
-		return pass(changes, p)
-	case *zodb.Restorer:
-		return pass(changes, p)
-	case *zodb.Deleter:
-		return pass(changes, p)
-	case *zodb.Outcomer:
-		return pass(changes, p)
-	case *zodb.Syncer:
-		return pass(changes, p)
+	case *zodb.Undoer, *zodb.Restorer, *zodb.Deleter, *zodb.Appender, *zodb.Outcomer, *zodb.Syncer:
+		return zodb.PassOn(changes, target)
 	}
 	return false
 }
 
 func has[A any](v any) bool {
 	_, ok := zodb.As[A](v)
-	return ok
-}
-
-func pass[A any](v any, target *A) (ok bool) {
-	*target, ok = zodb.As[A](v)
 	return ok
 }
 

@@ -151,7 +151,7 @@ func stacked(changes func(testing.TB) zodb.Storage) storagetest.Harness {
 		t.Cleanup(func() { s.Close() })
 		return pushed
 	}
-	h.Caps = storagetest.Without(caps, storagetest.CapUndoer, storagetest.CapPacker)
+	h.Caps = storagetest.Without(caps, storagetest.CapUndoer, storagetest.CapPacker, storagetest.CapAppender)
 	h.Bugs = map[string]string{
 		"persist/UUID": "no bug: a layer that is pushed is a database with a name of its own",
 		"close/Busy":   "no bug: nothing can be pushed on a layer that is closed",
@@ -159,7 +159,7 @@ func stacked(changes func(testing.TB) zodb.Storage) storagetest.Harness {
 	return h
 }
 
-// without hides undo and pack.
+// without hides undo, pack, and append, since it wraps transactions.
 type without struct{ zodb.Storage }
 
 type withoutTxn struct{ zodb.Txn }
@@ -174,17 +174,17 @@ func (w without) Begin(ctx context.Context, meta zodb.TxnMeta) (zodb.Txn, error)
 
 func (w without) As(target any) bool {
 	switch target.(type) {
-	case *zodb.Undoer, *zodb.Packer:
+	case *zodb.Undoer, *zodb.Packer, *zodb.Appender:
 		return false
 	}
-	return w.Storage.(zodb.Asser).As(target)
+	return zodb.PassOn(w.Storage, target)
 }
 
 func (w withoutTxn) As(target any) bool {
 	if _, ok := target.(*zodb.UndoTxn); ok {
 		return false
 	}
-	return w.Txn.(zodb.Asser).As(target)
+	return zodb.PassOn(w.Txn, target)
 }
 
 func harnesses() map[string]storagetest.Harness {

@@ -20,8 +20,8 @@ var (
 
 // As finds the one ability that transactions of the changes use.
 func (b *below) As(target any) bool {
-	p, ok := target.(*zodb.BlobStore)
-	return ok && pass(b.Storage, p)
+	_, ok := target.(*zodb.BlobStore)
+	return ok && zodb.PassOn(b.Storage, target)
 }
 
 // LoadBefore implements zodb.Storage. A *zodb.NoObjectError is the caller's own.

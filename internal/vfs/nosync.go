@@ -2,8 +2,8 @@ package vfs
 
 import "io/fs"
 
-// NoSync returns fsys with syncing that costs nothing and does nothing: for tests
-// of all that does not depend on what survives a crash.
+// NoSync returns fsys with syncing that costs nothing and does nothing: for what does
+// not have to survive a crash, and for tests.
 func NoSync(fsys FS) FS { return noSync{fsys} }
 
 type noSync struct{ FS }
