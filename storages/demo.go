@@ -67,7 +67,7 @@ func (o *opener) openScratch(ctx context.Context) (zodb.Storage, error) {
 	}
 	so := o.store()
 	so.Without = store.Undo | store.Delete
-	s, err := store.Open(ctx, memstorage.New(memstorage.Options{Name: "memory", Blobs: files, References: pickle.References}), so)
+	s, err := store.Open(ctx, memstorage.New(memstorage.Options{Name: "memory", Blobs: files, PackGC: true, References: pickle.References}), so)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

@@ -199,9 +199,11 @@ func (s *Storage) Begin(ctx context.Context, meta zodb.TxnMeta) (zodb.Txn, error
 
 // Pack implements zodb.Packer. Only the changes are packed, and without collecting
 // garbage: what cannot be reached from the changes alone may be reached from the
-// base, and the other way round.
+// base, and the other way round. Over an empty base they are all there is, and are
+// packed like any other storage.
 func (s *Storage) Pack(ctx context.Context, at time.Time, opts zodb.PackOptions) error {
-	if opts.GC {
+	opts.Overlay = s.base.cut > 0
+	if opts.GC && opts.Overlay {
 		return fmt.Errorf("changes to a base are packed without garbage collection: %w", errors.ErrUnsupported)
 	}
 	p, ok := zodb.As[zodb.Packer](s.changes)
@@ -209,7 +211,6 @@ func (s *Storage) Pack(ctx context.Context, at time.Time, opts zodb.PackOptions)
 		return errors.ErrUnsupported
 	}
 	s.packed.Store(true)
-	opts.Overlay = true
 	return p.Pack(ctx, at, opts)
 }
 
