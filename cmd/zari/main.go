@@ -68,6 +68,7 @@ protocol.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newServeCommand(),
+		newInitCommand(),
 		newConfigCommand(),
 		newCheckCommand(),
 		newBenchCommand(),
