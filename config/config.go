@@ -12,6 +12,7 @@ import (
 type Config struct {
 	ZEO      Server
 	Storages []Storage // at least one, in the order of the file, by different names
+	Defined  []Storage // those in <storages>, for others to use, by names that are not among the others either
 	EventLog *EventLog // nil: nothing is said of logs
 	Notes    []Note    // what a person should know of this file, in the order of the lines
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -119,13 +120,19 @@ func describe(s Storage) any {
 
 func sampleLine(t *testing.T, f *pylog.Format) string {
 	t.Helper()
+	s, err := sampleText(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func sampleText(f *pylog.Format) (string, error) {
 	var out bytes.Buffer
 	r := slog.NewRecord(time.Date(2026, 11, 1, 9, 5, 7, 0, time.UTC), slog.LevelWarn, "message", 0)
 	r.Add(pylog.NameKey, "ZEO")
-	if err := pylog.NewHandler(&out, f, nil).Handle(t.Context(), r); err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
+	err := pylog.NewHandler(&out, f, nil).Handle(context.Background(), r)
+	return out.String(), err
 }
 
 const minimal = "<zeo>\naddress 1\n</zeo>\n<mappingstorage/>\n"

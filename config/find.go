@@ -149,7 +149,11 @@ func (f *finder) file(rest string) (Storage, error) {
 	if path == "" {
 		return nil, fmt.Errorf("a path is missing")
 	}
-	s := newFile(filepath.Clean(path))
+	return o.demo(o.file(filepath.Clean(path)))
+}
+
+func (o *urlOptions) file(path string) *FileStorage {
+	s := newFile(path)
 	s.Create = option(o, "create", uriBool, false)
 	s.ReadOnly = option(o, "read_only", uriBool, false)
 	s.Quota = option(o, "quota", zconfig.ByteSize, 0)
@@ -157,7 +161,7 @@ func (f *finder) file(rest string) (Storage, error) {
 	s.PackGC = option(o, "pack_gc", uriBool, true)
 	s.PackKeepOld = option(o, "pack_keep_old", uriBool, true)
 	option(o, "blobstorage_layout", blobLayout, "")
-	return o.demo(s)
+	return s
 }
 
 // blobLayout reads the layout of a blob directory. One that is there has its own.
@@ -257,7 +261,8 @@ func (o *urlOptions) client(server zconfig.Address) *ClientStorage {
 // urlOptions are what follows the question mark of a URL.
 type urlOptions struct {
 	values map[string]string
-	err    error // the first fault
+	asked  map[string]bool // those that were asked for
+	err    error           // the first fault
 }
 
 // connectionOptions are those about Python's connections. Each begins so, or is
@@ -269,7 +274,7 @@ func newURLOptions(query string) (*urlOptions, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &urlOptions{values: make(map[string]string)}
+	o := &urlOptions{values: make(map[string]string), asked: make(map[string]bool)}
 	for name, list := range values {
 		o.values[name] = list[len(list)-1]
 		for _, prefix := range connectionOptions {
@@ -281,13 +286,13 @@ func newURLOptions(query string) (*urlOptions, error) {
 	return o, nil
 }
 
-// option takes an option out by one of the data types.
+// option reads an option by one of the data types.
 func option[T any](o *urlOptions, name string, parse func(string) (T, error), def T) T {
+	o.asked[name] = true
 	s, ok := o.values[name]
 	if !ok {
 		return def
 	}
-	delete(o.values, name)
 	v, err := parse(s)
 	if err != nil {
 		if o.err == nil {
@@ -299,15 +304,25 @@ func option[T any](o *urlOptions, name string, parse func(string) (T, error), de
 }
 
 // demo puts s below a storage in memory if the option demostorage says so, and
-// refuses the options that nobody has taken out.
+// refuses the options that nobody asked for.
 func (o *urlOptions) demo(s Storage) (Storage, error) {
 	if option(o, "demostorage", uriBool, false) {
 		s = newDemo(s, nil)
 	}
-	if unknown := slices.Sorted(maps.Keys(o.values)); len(unknown) > 0 {
-		return nil, fmt.Errorf("the option %q is not known", unknown[0])
+	for _, name := range slices.Sorted(maps.Keys(o.values)) {
+		if !o.asked[name] {
+			return nil, fmt.Errorf("the option %q is not known%s", name, didYouMean(name, slices.Collect(maps.Keys(o.asked))))
+		}
 	}
 	return s, o.err
+}
+
+func didYouMean(name string, candidates []string) string {
+	slices.Sort(candidates)
+	if hint := zconfig.DidYouMean(name, candidates); hint != "" {
+		return " (" + hint + ")"
+	}
+	return ""
 }
 
 // uriBool reads a boolean as zodburi does: a number, or a word. An option that is

@@ -86,7 +86,7 @@ func TestFindStorageRefuses(t *testing.T) {
 		"http://x/Data.fs":              "http://x/Data.fs: the scheme http is not known: there are file, zeo, zconfig, memory and demo",
 		"postgres://u:p@h/db":           "postgres://u:p@h/db: postgres:// is not supported yet",
 		"s3://bucket":                   "s3://bucket: s3:// is not supported yet",
-		"file://x?reed_only=1":          `file://x?reed_only=1: the option "reed_only" is not known`,
+		"file://x?reed_only=1":          `file://x?reed_only=1: the option "reed_only" is not known (did you mean "read_only"?)`,
 		"file://x?quota=many":           `file://x?quota=many: quota: "many" is not understood: write a number of bytes, or with KB, MB or GB`,
 		"file://x?read_only=maybe":      `file://x?read_only=maybe: read_only: "maybe" is not a boolean: write true or false, yes or no, on or off`,
 		"file://x?blobstorage_layout=x": `file://x?blobstorage_layout=x: blobstorage_layout: "x" is not one of automatic, bushy, lawn`,
@@ -134,13 +134,13 @@ func TestAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	var types []string
-	for s := range All(c.Storages[2]) {
+	for s := range All(c.Storages[3]) {
 		types = append(types, s.Head().Type)
 	}
 	if want := "demostorage use filestorage filestorage"; strings.Join(types, " ") != want {
 		t.Errorf("%v, want %s", types, want)
 	}
-	for range All(c.Storages[2]) {
+	for range All(c.Storages[3]) {
 		break // it ends when it is told
 	}
 }

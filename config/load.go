@@ -53,6 +53,8 @@ type loader struct {
 	uses    []*Use         // likewise
 	defined []Storage      // in <storages>
 	skipped []skipped
+
+	asked func(section string, keys []string) // nil, or told of the keys that a section may have
 }
 
 func newLoader(env func(string) (string, bool)) *loader {
@@ -116,6 +118,7 @@ func (l *loader) root(doc *zconfig.Document) *Config {
 	}
 	l.nameStorages(c.Storages)
 	l.connect(c.Storages)
+	c.Defined = l.defined
 	l.refuseSameFile()
 	if len(c.Storages) == 0 && len(l.errs) == 0 {
 		l.fail(doc.Pos, "add a <filestorage>", "there is no storage to serve")

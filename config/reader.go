@@ -103,6 +103,9 @@ func (r *reader) remark(name, text string) {
 
 // finish refuses the keys that nobody asked for, and those that are there twice.
 func (r *reader) finish() {
+	if r.asked != nil {
+		r.asked(r.s.Type, r.known)
+	}
 	for i := range r.s.Keys {
 		k := &r.s.Keys[i]
 		switch first := r.keys[k.Lower()][0]; {

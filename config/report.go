@@ -14,9 +14,10 @@ type Report struct {
 	File     string          `json:"file"`
 	Server   *ServerReport   `json:"server,omitempty"` // absent: the file has storages only
 	Storages []StorageReport `json:"storages"`
-	Logs     *LogReport      `json:"logs,omitempty"` // absent: the server's go to standard error
-	Notes    []LineReport    `json:"notes"`          // what does not do what it would do with Python's server
-	Faults   []LineReport    `json:"faults"`         // why nothing would run; nothing else is said then
+	Shared   []StorageReport `json:"shared,omitempty"` // storages that others use, and that are not served
+	Logs     *LogReport      `json:"logs,omitempty"`   // absent: the server's go to standard error
+	Notes    []LineReport    `json:"notes"`            // what does not do what it would do with Python's server
+	Faults   []LineReport    `json:"faults"`           // why nothing would run; nothing else is said then
 }
 
 // ServerReport is a report of <zeo>.
@@ -71,6 +72,9 @@ func Check(path string, env func(string) (string, bool)) *Report {
 	}
 	for _, s := range c.Storages {
 		r.Storages = append(r.Storages, reportStorage(s))
+	}
+	for _, s := range c.Defined {
+		r.Shared = append(r.Shared, reportStorage(s))
 	}
 	if c.EventLog != nil {
 		r.Logs = c.EventLog.report()
@@ -140,29 +144,33 @@ func (e *EventLog) report() *LogReport {
 func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	var b strings.Builder
 	if len(r.Faults) > 0 {
-		r.writeFaults(&b)
+		writeLines(&b, "faults", r.Faults)
 	} else {
 		r.writeServer(&b)
-		b.WriteString("storages\n")
-		for _, s := range r.Storages {
-			s.write(&b, "  ", fmt.Sprintf("%q ", s.Name))
-		}
+		writeStorages(&b, "storages", r.Storages)
+		writeStorages(&b, "storages that others use", r.Shared)
 		r.writeLogs(&b)
-		for i, n := range r.Notes {
-			if i == 0 {
-				b.WriteString("notes\n")
-			}
-			fmt.Fprintf(&b, "  %s\n", n)
-		}
+		writeLines(&b, "notes", r.Notes)
 	}
 	n, err := io.WriteString(w, b.String())
 	return int64(n), err
 }
 
-func (r *Report) writeFaults(b *strings.Builder) {
-	b.WriteString("faults\n")
-	for _, f := range r.Faults {
-		fmt.Fprintf(b, "  %s\n", f)
+func writeLines(b *strings.Builder, title string, lines []LineReport) {
+	if len(lines) > 0 {
+		b.WriteString(title + "\n")
+	}
+	for _, l := range lines {
+		fmt.Fprintf(b, "  %s\n", l)
+	}
+}
+
+func writeStorages(b *strings.Builder, title string, list []StorageReport) {
+	if len(list) > 0 {
+		b.WriteString(title + "\n")
+	}
+	for _, s := range list {
+		s.write(b, "  ", fmt.Sprintf("%q ", s.Name))
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -40,6 +41,9 @@ func (l *loader) connect(served []Storage) {
 	all := slices.Concat(served, l.defined)
 	named := make(map[string]Storage)
 	for _, s := range all {
+		if u, ok := s.(*Use); ok && u.Of == u.Name {
+			continue // it serves a storage of <storages> by its own name
+		}
 		if other, ok := named[s.StorageName()]; ok && s.StorageName() != "" {
 			l.fail(s.Position(), "", "the storage name %q is taken already, at %v", s.StorageName(), other.Position())
 		}
@@ -47,15 +51,16 @@ func (l *loader) connect(served []Storage) {
 	}
 	for _, u := range l.uses {
 		s, ok := named[u.Of]
-		if ok && s == Storage(u) {
-			l.fail(u.Pos, "", "<use> uses itself")
-			continue
-		}
 		if !ok && u.Of != "" {
 			l.fail(u.Pos, zconfig.DidYouMean(u.Of, slices.Sorted(maps.Keys(named))), "there is no storage %q in this file", u.Of)
 		}
 		if ok {
 			u.Storage, s.Head().Shared = s, true
+		}
+	}
+	for _, s := range l.defined {
+		if !s.Head().Shared {
+			l.note(s.Position(), fmt.Sprintf("nothing uses the storage %q: it is not opened", s.StorageName()))
 		}
 	}
 	l.refuseCycles(all)
