@@ -64,7 +64,8 @@ type (
 	// Watcher tells of commits. [Watch] is the form for readers that pull.
 	Watcher interface {
 		// Observe calls fn for every change after the returned tid, in tid order
-		// and without gaps, until stop is called. fn runs during publication: the
+		// and without gaps, until stop is called; a storage that was out of touch
+		// with its server says so in Change.Missed. fn runs during publication: the
 		// change is visible to loads already, but LastTID has not moved yet and
 		// the locks are still held. So fn must be quick, must not wait, and must
 		// not call the storage except LoadBefore. stop waits for a running fn.

@@ -113,4 +113,20 @@ type Change struct {
 	TID   TID
 	OIDs  []OID
 	Token Token // of the transaction, zero if not known
+
+	// Missed is not NothingMissed if the storage was out of touch with those who
+	// commit, and TID is where it finds itself now, which may be where it was.
+	Missed Missed
 }
+
+// Missed says what a change that stands for a gap in a storage's knowledge covers.
+// Caches must not take the objects' previous revisions for good until its TID:
+// they were replaced at some time since the change before.
+type Missed byte
+
+// What may have been missed.
+const (
+	NothingMissed Missed = iota // the change is one transaction
+	MissedListed                // OIDs are all objects that changed since the change before
+	MissedUnknown               // it is not known what changed
+)

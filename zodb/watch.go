@@ -29,6 +29,10 @@ func Watch(ctx context.Context, s Storage, after TID) iter.Seq2[Change, error] {
 		}
 		for {
 			for _, c := range q.take() {
+				if c.Missed == MissedUnknown {
+					yield(Change{}, ErrUnknownPosition)
+					return
+				}
 				if c.TID > after && !yield(c, nil) {
 					return
 				}
