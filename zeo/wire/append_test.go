@@ -94,7 +94,7 @@ func TestAppendHot(t *testing.T) {
 			"invalidate-2":        c.AppendInvalidation(nil, theTID, []zodb.OID{theOID, zodb.OID(theNxt)}),
 			"info":                c.AppendInfo(nil, 70000, 1<<40),
 			"blob-chunk":          c.AppendBlobChunk(nil, theOID, theTID, data),
-			"error-poskey":        c.AppendError(nil, one, &zodb.NoObjectError{OID: theOID, Before: 3, DeletedAt: 2}),
+			"error-poskey":        c.AppendError(nil, one, &zodb.NoObjectError{OID: theOID, Before: 3}),
 			"error-conflict":      c.AppendError(nil, one, conflict),
 			"error-read-conflict": c.AppendError(nil, one, &zodb.OpError{Op: "vote", Err: read}),
 			"error-read-only":     c.AppendError(nil, one, zodb.ErrReadOnly),

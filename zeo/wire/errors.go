@@ -93,6 +93,9 @@ func Describe(err error) (class string, detail any) {
 		return e.Class, e.Args
 	}
 	if e, ok := errors.AsType[*zodb.NoObjectError](err); ok {
+		if e.DeletedAt != 0 {
+			return POSKeyError, pickle.Tuple{e.OID, e.DeletedAt}
+		}
 		return POSKeyError, pickle.Tuple{e.OID}
 	}
 	if e, ok := errors.AsType[*zodb.ConflictError](err); ok {

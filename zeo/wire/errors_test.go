@@ -26,6 +26,7 @@ func TestErrorsComeBack(t *testing.T) {
 	for _, c := range []Codec{Pickle, Msgpack} {
 		for _, want := range []error{
 			&zodb.NoObjectError{OID: 5},
+			&zodb.NoObjectError{OID: 5, DeletedAt: 6},
 			&zodb.ConflictError{OID: 5, Committed: 7, Read: 6},
 			&zodb.ConflictError{OID: 5, Committed: 7, Read: 6, Check: true},
 			&zodb.ConflictError{OID: 5, Committed: 7, Read: 6, Reason: "two splits"},

@@ -32,7 +32,11 @@ func parseArgs(e *PyError) error {
 	switch e.Class {
 	case POSKeyError:
 		if oid, ok := oidArg(e.Args); ok {
-			return &zodb.NoObjectError{OID: oid}
+			missing := &zodb.NoObjectError{OID: oid}
+			if len(e.Args) > 1 { // of Python only from loadSerial, where it is the serial asked for
+				missing.DeletedAt = asTID(e.Args[1])
+			}
+			return missing
 		}
 	case ReadOnlyError:
 		if textArg(e.Args, 0) == notPrimary {
@@ -159,9 +163,16 @@ func parseUndo(d *pickle.Dict) error {
 	return errors.Join(errs...)
 }
 
-// undoReason reads the second half of a pair: text from Zari, and in msgpack from
-// Python's server a class with its attributes.
+// undoReason reads the second half of a pair: text from Zari, and from Python's
+// server a class with its attributes in msgpack, a pickled exception in pickle.
 func undoReason(v any) string {
+	if o, ok := v.(*pickle.Object); ok {
+		d, ok := o.State.(*pickle.Dict)
+		if !ok {
+			return ""
+		}
+		v, _ = d.Get("_reason")
+	}
 	if t, ok := v.(pickle.Tuple); ok && len(t) == 2 {
 		if d, ok := t[1].(*pickle.Dict); ok {
 			v, _ = d.Get("_reason")
