@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -76,7 +77,7 @@ func newHub(id string, s zodb.Storage, opts *Options, finishSeconds prometheus.O
 // queue, so that clients need not drop their caches when a server restarts.
 func (h *hub) fillQueue() error {
 	it, ok := zodb.As[zodb.Iterator](h.storage)
-	if !ok || h.view == 0 {
+	if !ok || h.view == 0 || h.remote() {
 		return nil
 	}
 	for t, err := range it.Backward(context.Background(), h.view) {
@@ -93,6 +94,13 @@ func (h *hub) fillQueue() error {
 	return nil
 }
 
+// remote reports whether others commit to the storage beside this server. Then it
+// is asked what changed, and not read.
+func (h *hub) remote() bool {
+	_, ok := zodb.As[zodb.Syncer](h.storage)
+	return ok
+}
+
 func changeOf(t *zodb.Transaction) zodb.Change {
 	c := zodb.Change{TID: t.TID, Token: t.Token}
 	for i := range t.Records {
@@ -106,6 +114,10 @@ func changeOf(t *zodb.Transaction) zodb.Change {
 func (h *hub) publish(c zodb.Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if c.Missed != zodb.NothingMissed {
+		h.restart(c)
+		return
+	}
 	h.remember(c)
 	h.view = c.TID
 	committer, own := h.finishes[c.Token]
@@ -120,6 +132,32 @@ func (h *hub) publish(c zodb.Change) {
 	}
 	h.flushSoon()
 }
+
+// restart closes all connections: the storage was out of touch with its server. The
+// clients come back, and ask what changed since what they were told last. (Python's
+// server does the same: StorageServer._invalidateCache.)
+func (h *hub) restart(c zodb.Change) {
+	if c.Missed == zodb.MissedUnknown {
+		h.recent, h.base = nil, c.TID
+		h.forgetAll(c.TID)
+	} else if len(c.OIDs) > 0 {
+		h.remember(c)
+	}
+	h.view = c.TID
+	for s := range h.sessions {
+		s.out.close() // nothing more goes out that shows the new state as if it followed on the old one
+		go s.close(errMissed)
+	}
+}
+
+func (h *hub) forgetAll(at zodb.TID) {
+	h.recentMu.Lock()
+	defer h.recentMu.Unlock()
+	h.changes, h.floor = nil, at
+	clear(h.changed)
+}
+
+var errMissed = errors.New("the storage was out of touch with its server")
 
 // remember keeps what getInvalidations and loads will ask for.
 func (h *hub) remember(c zodb.Change) {

@@ -12,10 +12,11 @@ func getInfo(x *session, m *wire.Message) (any, error) {
 	info := s.Info()
 	_, undo := zodb.As[zodb.Undoer](s)
 	_, records := zodb.As[zodb.RecordIterator](s)
+	_, outcomes := zodb.As[zodb.Outcomer](s)
 	return pickle.NewDict(
 		"length", info.Objects, "size", info.Size, "name", info.Name,
 		"supportsUndo", undo, "supports_record_iternext", records,
-		"interfaces", interfaces(s)), nil
+		"interfaces", interfaces(s), "zari_tokens", outcomes), nil
 }
 
 // interfaces names the ZODB interfaces that the storage's abilities amount to, in

@@ -26,6 +26,7 @@ var methods = map[string]method{
 	"new_oids":         {run: newOIDs, slow: true},
 	"server_status":    {run: serverStatus},
 	"set_client_label": {run: setClientLabel},
+	"zari_outcome":     {run: outcome, slow: true},
 
 	"loadBefore":      {run: loadBefore},
 	"loadSerial":      {run: loadSerial, slow: true},

@@ -101,7 +101,7 @@ func getInvalidations(x *session, m *wire.Message) (any, error) {
 		x.answer(m.ID, pickle.Tuple{view, oidList(oids)})
 	}
 	known := x.hub.answerChanges(tid, nil, answer)
-	if !known && x.server.opts.InvalidationAge > x.server.opts.Clock().Sub(tid.Time()) {
+	if !known && (x.hub.remote() || x.server.opts.InvalidationAge > x.server.opts.Clock().Sub(tid.Time())) {
 		if oids, last, ok := x.changesSince(tid); ok {
 			known = x.hub.answerChanges(last, oids, answer)
 		}

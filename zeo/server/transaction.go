@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -94,7 +95,8 @@ func (x *session) dropFailed() {
 	}
 }
 
-// tpcBegin(id, user, description, extension, tid=None, status=' ')
+// tpcBegin(id, user, description, extension, tid=None, status=' ', token=None). Only
+// Zari's client sends a token, where get_info says zari_tokens.
 func tpcBegin(x *session, m *wire.Message) (any, error) {
 	if x.readOnly {
 		return nil, zodb.ErrReadOnly
@@ -117,7 +119,9 @@ func tpcBegin(x *session, m *wire.Message) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	meta.Token = x.server.tokens.Next()
+	if meta.Token == (zodb.Token{}) {
+		meta.Token = x.server.tokens.Next()
+	}
 	txn, err := x.hub.storage.Begin(x.ctx, meta)
 	if err != nil {
 		return nil, err
@@ -149,5 +153,35 @@ func txnMeta(m *wire.Message) (meta zodb.TxnMeta, err error) {
 		}
 		meta.Status = status[0]
 	}
-	return meta, nil
+	if !m.IsNone(6) {
+		meta.Token, err = tokenArg(m, 6)
+	}
+	return meta, err
+}
+
+func tokenArg(m *wire.Message, i int) (token zodb.Token, err error) {
+	b, err := m.Bytes(i)
+	if err != nil || len(b) != len(token) {
+		return token, typeError("a token is %d bytes", len(token))
+	}
+	copy(token[:], b)
+	return token, nil
+}
+
+// outcome(token): the tid of a transaction, or None if it is known not to be
+// committed. Only Zari's client asks.
+func outcome(x *session, m *wire.Message) (any, error) {
+	o, ok := zodb.As[zodb.Outcomer](x.hub.storage)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	token, err := tokenArg(m, 0)
+	if err != nil {
+		return nil, err
+	}
+	tid, err := o.Outcome(x.ctx, token)
+	if err != nil || tid == 0 {
+		return nil, err
+	}
+	return tid, nil
 }
