@@ -1,0 +1,84 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/zaridb/zari/zeo/wire"
+	"github.com/zaridb/zari/zodb"
+)
+
+// LoadBefore implements zodb.Storage. What is in memory is answered from there,
+// also while there is no connection.
+func (s *Storage) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zodb.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return zodb.Record{}, err
+	}
+	if s.ctx.Err() != nil {
+		return zodb.Record{}, zodb.ErrClosed
+	}
+	if s.LastTID() == 0 { // nothing is there, or the position is not known yet
+		if _, err := s.connected(ctx); err != nil {
+			return zodb.Record{}, err
+		}
+	}
+	rec, f := s.cache.load(oid, tid)
+	if f == nil {
+		return rec, nil
+	}
+	answer, err := s.fetch(ctx, f)
+	rec = s.cache.end(f, answer)
+	return rec, err
+}
+
+// fetch asks the server for a revision. The question is bounded by what was told
+// here, so that the answer is not ahead of it.
+func (s *Storage) fetch(ctx context.Context, f *fetch) (*zodb.Record, error) {
+	var rec zodb.Record
+	var found bool
+	err := s.retry(ctx, func(x *session) error {
+		k := x.main.startEncoded("loadBefore", func(m *wire.Message) (err error) {
+			if rec, found, err = m.ParseLoad(); err != nil || !found {
+				return err
+			}
+			rec.Data = bytes.Clone(rec.Data)
+			if rec.Serial >= f.bound || rec.Next != 0 && (rec.Next < f.bound || rec.Next <= rec.Serial) {
+				return fmt.Errorf("a revision from %v to %v of object %v, asked for before %v", rec.Serial, rec.Next, f.oid, f.bound)
+			}
+			return nil
+		}, func(dst []byte, n int64) ([]byte, error) {
+			return x.main.codec.AppendLoadBefore(dst, n, f.oid, f.bound), nil
+		})
+		return x.main.wait(ctx, k)
+	})
+	if missing, ok := errors.AsType[*zodb.NoObjectError](err); ok {
+		missing.OID, missing.Before = f.oid, f.bound
+		return nil, missing
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, &zodb.NoObjectError{OID: f.oid, Before: f.bound, Known: true}
+	}
+	return &rec, nil
+}
+
+// NewOIDs implements zodb.Storage.
+func (s *Storage) NewOIDs(ctx context.Context, n int) (oids []zodb.OID, err error) {
+	err = s.retry(ctx, func(x *session) error {
+		if x.readOnly {
+			return zodb.ErrReadOnly
+		}
+		oids = nil
+		return x.main.call(ctx, "new_oids", func(m *wire.Message) (err error) {
+			if oids, err = m.ResultOIDs(); err == nil && len(oids) == 0 {
+				err = errors.New("no oids")
+			}
+			return err
+		}, int64(max(n, 1)))
+	})
+	return oids, err
+}
