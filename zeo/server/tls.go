@@ -70,13 +70,19 @@ func (t *TLS) clientRoots() (*x509.CertPool, error) {
 	if t.files.Authenticate == "" {
 		return nil, errors.New("TLS needs authenticate: what clients' certificates are checked against")
 	}
-	info, err := os.Stat(t.files.Authenticate)
+	return CertPool(t.files.Authenticate)
+}
+
+// CertPool reads certificates that others are checked against: those of a file, or
+// of all files of a directory.
+func CertPool(path string) (*x509.CertPool, error) {
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("authenticate: %w", err)
 	}
-	paths := []string{t.files.Authenticate}
+	paths := []string{path}
 	if info.IsDir() {
-		if paths, err = filepath.Glob(filepath.Join(t.files.Authenticate, "*")); err != nil {
+		if paths, err = filepath.Glob(filepath.Join(path, "*")); err != nil {
 			return nil, err
 		}
 	}
