@@ -35,6 +35,10 @@ type Options struct {
 	// counts.
 	Resolver *resolve.Resolver
 
+	// Survive makes storages of servers that cannot be reached connect later; without
+	// it they are an error, unless the configuration says not to wait.
+	Survive bool
+
 	// Progress is told of long work, such as the rebuild of an index.
 	Progress func(storage, what string, done, total int64)
 }
@@ -126,6 +130,8 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 		return o.open(ctx, c.Storage, c.BlobDir)
 	case *config.DemoStorage:
 		return o.openDemo(ctx, c)
+	case *config.ClientStorage:
+		return o.openClient(ctx, c, blobDir)
 	case *config.Database:
 		return o.open(ctx, c.Storage, blobDir)
 	case *config.DelayedStorage:

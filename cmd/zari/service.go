@@ -85,7 +85,7 @@ func (s *service) openLogs(context.Context) error {
 func (s *service) openStorages(ctx context.Context) error {
 	s.storages = make(map[string]zodb.Storage)
 	opts := storages.Options{
-		TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver,
+		TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver, Survive: true,
 		Progress: everyFew(func(storage, what string, percent int64) {
 			s.log.Info("working", "storage", storage, "what", what, "percent", percent)
 		}),
