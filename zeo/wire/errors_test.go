@@ -84,8 +84,8 @@ func TestForeignErrors(t *testing.T) {
 	btrees := ParseError(BTreesConflictError, pickle.NewDict(
 		"oid", oid, "serials", tuple{next, tid}, "message", conflictMessage, "reason", int64(4)))
 	want := &zodb.ConflictError{OID: theOID, Committed: theNxt, Read: theTID, Reason: "BTrees reason 4"}
-	if d := cmp.Diff(error(want), btrees); d != "" {
-		t.Error(d)
+	if k, _ := errors.AsType[*zodb.ConflictError](btrees); cmp.Diff(want, k) != "" {
+		t.Errorf("got %v, want %v", btrees, want)
 	}
 	nested := ParseError(MultipleUndoErrors, pickle.NewDict("_errs", tuple{
 		tuple{oid, tuple{UndoError, pickle.NewDict("_reason", "why")}}}))
@@ -113,6 +113,43 @@ func TestPrefix(t *testing.T) {
 	} {
 		if got := [2]bool{whole.Match(text), old.Match(text)}; got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// What Python's server says of an undo, in pickle:
+// MultipleUndoErrors([(oid, UndoError(reason, oid))]).
+func TestUndoErrorsOfPython(t *testing.T) {
+	frame := "\x80\x03(K\x01K\x02X\x06\x00\x00\x00.replyX$\x00\x00\x00ZODB.POSException.MultipleUndoErrors}X\x05\x00\x00\x00_errs" +
+		"]C\x08\x00\x00\x00\x00\x00\x00\x00\x01cZODB.POSException\n_recon\ncZODB.POSException\nUndoError\n}(X\x07\x00\x00\x00_reason" +
+		"X\x04\x00\x00\x00goneX\x04\x00\x00\x00_oidC\x08\x00\x00\x00\x00\x00\x00\x00\x01u\x86R\x86as\x86t."
+	m, err := Pickle.Decode([]byte(frame))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []*zodb.UndoError{{OID: 1, HasOID: true, Reason: "gone"}}
+	if d := cmp.Diff(want, undoErrors(m.Err(), nil)); d != "" {
+		t.Error(d)
+	}
+}
+
+// The class of the object in conflict goes through a server that is itself a client.
+func TestConflictsPassOn(t *testing.T) {
+	for _, c := range []Codec{Pickle, Msgpack} {
+		first := &PyError{Class: ConflictError, Detail: pickle.NewDict(
+			"message", conflictMessage, "oid", zodb.OID(1), "class_name", "app.Counter", "serials", pickle.Tuple{zodb.TID(3), zodb.TID(2)})}
+		again := sent(t, c, sent(t, c, first))
+		k, ok := errors.AsType[*zodb.ConflictError](again)
+		if !ok || k.OID != 1 || k.Committed != 3 || k.Read != 2 {
+			t.Errorf("%v: %v", c, again)
+		}
+		e, ok := errors.AsType[*PyError](again)
+		if !ok {
+			t.Fatalf("%v: %v", c, again)
+		}
+		class, _ := e.Detail.(*pickle.Dict).Get("class_name")
+		if class != "app.Counter" {
+			t.Errorf("%v: the class comes as %v", c, class)
 		}
 	}
 }

@@ -58,6 +58,15 @@ func parseArgs(e *PyError) error {
 	return e
 }
 
+// passedConflict keeps the attributes that a conflict came with, for those of whom a
+// server is itself a client: the object's class, and where a BTree's merge failed.
+type passedConflict struct {
+	*zodb.ConflictError
+	sent *PyError
+}
+
+func (e *passedConflict) Unwrap() []error { return []error{e.ConflictError, e.sent} }
+
 // codedError is a PyError that also matches a sentinel.
 type codedError struct {
 	*PyError
@@ -103,7 +112,11 @@ func parseTxnError(message string) error {
 func parseAttributes(e *PyError, d *pickle.Dict) error {
 	switch e.Class {
 	case ConflictError, ReadConflictError, BTreesConflictError:
-		return parseConflict(e.Class, d)
+		c := parseConflict(e.Class, d)
+		if class, _ := d.Get("class_name"); class != nil || e.Class == BTreesConflictError {
+			return &passedConflict{ConflictError: c, sent: e}
+		}
+		return c
 	case MultipleUndoErrors:
 		if err := parseUndo(d); err != nil {
 			return err
@@ -119,7 +132,7 @@ func parseAttributes(e *PyError, d *pickle.Dict) error {
 	return e
 }
 
-func parseConflict(class string, d *pickle.Dict) error {
+func parseConflict(class string, d *pickle.Dict) *zodb.ConflictError {
 	c := &zodb.ConflictError{Check: class == ReadConflictError}
 	oid, _ := d.Get("oid")
 	c.OID, _ = asOID(oid)
@@ -166,12 +179,10 @@ func parseUndo(d *pickle.Dict) error {
 // undoReason reads the second half of a pair: text from Zari, and from Python's
 // server a class with its attributes in msgpack, a pickled exception in pickle.
 func undoReason(v any) string {
-	if o, ok := v.(*pickle.Object); ok {
-		d, ok := o.State.(*pickle.Dict)
-		if !ok {
-			return ""
+	if o, ok := v.(*pickle.Object); ok && len(o.Args) == 2 { // _recon(class, attributes)
+		if d, ok := o.Args[1].(*pickle.Dict); ok {
+			v, _ = d.Get("_reason")
 		}
-		v, _ = d.Get("_reason")
 	}
 	if t, ok := v.(pickle.Tuple); ok && len(t) == 2 {
 		if d, ok := t[1].(*pickle.Dict); ok {

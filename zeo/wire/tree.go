@@ -65,7 +65,7 @@ func allow(module, name string) error {
 		"builtins.set", "builtins.frozenset", "builtins.complex", "builtins.bytearray", "builtins.dict",
 		"__builtin__.set", "__builtin__.frozenset", "__builtin__.complex", "__builtin__.bytearray", "__builtin__.dict",
 		"_codecs.encode",              // how protocol 2 has bytes
-		"ZODB.POSException.UndoError", // in what Python's server says of an undo
+		"ZODB.POSException._recon", "ZODB.POSException.UndoError", // in what Python's server says of an undo
 		"copy_reg._reconstructor", "copyreg._reconstructor", "__builtin__.object", "builtins.object":
 		return nil
 	}
