@@ -43,6 +43,7 @@ var metrics = []metric{
 
 var (
 	objectsDesc = prometheus.NewDesc("zari_storage_objects", "Objects kept.", []string{"storage"}, nil)
+	extrasDesc  = prometheus.NewDesc("zari_extra_storages", "Storages that are open because a client asked for them.", nil, nil)
 	bytesDesc   = prometheus.NewDesc("zari_storage_bytes", "Bytes kept, without blobs.", []string{"storage"}, nil)
 )
 
@@ -55,6 +56,7 @@ func (s *Server) Describe(ch chan<- *prometheus.Desc) {
 	}
 	ch <- objectsDesc
 	ch <- bytesDesc
+	ch <- extrasDesc
 	s.finish.Describe(ch)
 }
 
@@ -69,5 +71,6 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(objectsDesc, prometheus.GaugeValue, float64(info.Objects), status.Storage)
 		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.GaugeValue, float64(info.Size), status.Storage)
 	}
+	ch <- prometheus.MustNewConstMetric(extrasDesc, prometheus.GaugeValue, float64(s.extras.count()))
 	s.finish.Collect(ch)
 }

@@ -40,12 +40,13 @@ func register(x *session, m *wire.Message) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := x.server.hubs[id]
-	if h == nil {
-		return nil, wire.NewPyError(wire.ValueError, "unknown storage: "+id)
+	h, err := x.server.acquire(id)
+	if err != nil {
+		return nil, err
 	}
 	readOnly := m.Bool(1)
 	if !readOnly && (x.readOnly || h.storage.Info().ReadOnly) {
+		x.server.extras.release(h)
 		return nil, zodb.ErrReadOnly
 	}
 	x.readOnly = x.readOnly || readOnly

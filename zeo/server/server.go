@@ -26,6 +26,12 @@ type Options struct {
 	// server does not close them.
 	Storages map[string]zodb.Storage
 
+	// Find, if not nil, finds storages that are opened when a client asks for them.
+	// The server closes those.
+	Find      Find
+	MaxExtra  int           // how many of them are open at the same time; default 16
+	ExtraIdle time.Duration // one that nobody uses is closed after this time; default a minute
+
 	ReadOnly              bool          // refuse to write whatever the storages can
 	InvalidationQueueSize int           // commits that getInvalidations answers from; default 100
 	InvalidationAge       time.Duration // beyond the queue, iterate over transactions younger than this; default 0: never
@@ -56,6 +62,8 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxIterators, 1000)
 	set(&o.MaxQueue, 256<<20)
 	set(&o.MaxCalls, 64)
+	set(&o.MaxExtra, 16)
+	set(&o.ExtraIdle, time.Minute)
 	set(&o.Handshake, 30*time.Second)
 	set(&o.SlowCommit, time.Second)
 	if o.Clock == nil {
@@ -86,8 +94,9 @@ var ErrServerClosed = errors.New("zeo server closed")
 
 // Server serves storages over ZEO.
 type Server struct {
-	opts Options
-	hubs map[string]*hub
+	opts   Options
+	hubs   map[string]*hub
+	extras *extras
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool
@@ -112,6 +121,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.tokens = zodb.NewTokens()
+	s.extras = &extras{server: s, open: make(map[string]*extra)}
 	for id, storage := range opts.Storages {
 		h, err := newHub(id, storage, &s.opts, s.finish.WithLabelValues(id))
 		if err != nil {
@@ -244,6 +254,7 @@ func (s *Server) Close() error {
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
+	s.extras.close()
 	for _, h := range s.hubs {
 		h.stop()
 	}
@@ -272,7 +283,15 @@ func (s *Server) transactionEnded() {
 	}
 }
 
-// Storages returns the names of the storages, sorted.
+// acquire returns the hub of the storage of a name, which must be released.
+func (s *Server) acquire(name string) (*hub, error) {
+	if h := s.hubs[name]; h != nil {
+		return h, nil
+	}
+	return s.extras.acquire(name)
+}
+
+// Storages returns the names of the storages that are always open, sorted.
 func (s *Server) Storages() []string { return slices.Sorted(maps.Keys(s.hubs)) }
 
 func addrLabel(conn net.Conn) string {

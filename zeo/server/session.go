@@ -97,6 +97,7 @@ func (x *session) cleanUp() {
 	x.iterators.closeAll()
 	if x.hub != nil {
 		x.hub.leave(x)
+		x.server.extras.release(x.hub)
 	}
 	x.server.remove(x)
 	if x.cause != nil && !errors.Is(x.cause, io.EOF) && !errors.Is(x.cause, net.ErrClosed) {
