@@ -70,6 +70,7 @@ type Server struct {
 	MaxTransactionMemory int64            // max-transaction-memory: bytes of a transaction that are not spooled to disk
 	MaxIterators         int              // max-iterators: open at a time on one connection
 	MaxQueueSize         int64            // max-queue-size: bytes that wait for a client which does not read
+	MaxViews             int              // max-views, default 16: how many views of storages as they were (NAME@TIME) may be open; 0: there are none
 	SlowCommit           time.Duration    // slow-commit: commits that take longer are logged
 }
 

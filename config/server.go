@@ -8,11 +8,14 @@ import (
 	"github.com/zaridb/zari/config/zconfig"
 )
 
-const defaultQueueSize = 100
+const (
+	defaultQueueSize = 100
+	defaultMaxViews  = 16
+)
 
 // NewServer returns a server with the defaults, to which env contributes.
 func NewServer(env func(string) (string, bool)) Server {
-	return Server{InvalidationQueueSize: defaultQueueSize, Msgpack: isSet(env, "ZEO_MSGPACK")}
+	return Server{InvalidationQueueSize: defaultQueueSize, MaxViews: defaultMaxViews, Msgpack: isSet(env, "ZEO_MSGPACK")}
 }
 
 func isSet(env func(string) (string, bool), name string) bool {
@@ -38,6 +41,7 @@ func (l *loader) server(s *zconfig.Section) Server {
 		MaxTransactionMemory: get(r, "max-transaction-memory", zconfig.ByteSize, 0),
 		MaxIterators:         get(r, "max-iterators", count, 0),
 		MaxQueueSize:         get(r, "max-queue-size", zconfig.ByteSize, 0),
+		MaxViews:             get(r, "max-views", count, defaultMaxViews),
 		SlowCommit:           get(r, "slow-commit", zconfig.TimeInterval, 0),
 	}
 	if k := r.key("metrics-address"); k != nil {

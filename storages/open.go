@@ -146,6 +146,8 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 			return base, err // every storage looks through compression by itself
 		}
 		return compress.New(base, compress.Options{Keep: !c.Compress}), nil
+	case *config.BeforeStorage:
+		return o.openBefore(ctx, c, blobDir)
 	case *config.ReadOnlyStorage:
 		base, err := o.open(ctx, c.Storage, blobDir)
 		if err != nil {
@@ -165,7 +167,7 @@ func (o *opener) store() store.Options {
 	if o.Resolver == nil {
 		o.Resolver = resolve.New(resolve.Options{Logger: o.Logger})
 	}
-	return store.Options{TxnMemory: o.TxnMemory, Logger: o.Logger, Resolver: o.Resolver}
+	return store.Options{TxnMemory: o.TxnMemory, Logger: o.Logger, Resolver: compress.Resolver(o.Resolver)}
 }
 
 func (o *opener) openFile(ctx context.Context, c *config.FileStorage, blobDir string) (zodb.Storage, error) {

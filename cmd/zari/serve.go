@@ -27,6 +27,9 @@ A file that does not exist is created. An existing zeo.conf works as it is; what
 it names and Zari does not have is an error that names the line. With -a, a
 zope.conf or zodb.conf will do: its databases are served by their names.
 
+A client that asks for storage 1@2026-11-01T10:00 (UTC), 1@-2h or 1@0xTID in place
+of storage 1 reads the database as it was then.
+
 Metrics for Prometheus are at http://127.0.0.1:8102/metrics, /healthz and /readyz
 beside them; see --metrics-address.
 

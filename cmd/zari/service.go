@@ -176,7 +176,7 @@ func (s *service) openServer(context.Context) error {
 		codec = wire.Msgpack
 	}
 	srv, err := server.New(server.Options{
-		Storages: s.storages, ReadOnly: z.ReadOnly, Codec: codec,
+		Storages: s.storages, Find: s.findView(), MaxExtra: z.MaxViews, ReadOnly: z.ReadOnly, Codec: codec,
 		InvalidationQueueSize: z.InvalidationQueueSize, InvalidationAge: z.InvalidationAge,
 		TransactionTimeout: z.TransactionTimeout, MaxFrame: int(z.MaxFrameSize), MaxConnections: z.MaxConnections,
 		MaxIterators: z.MaxIterators, MaxQueue: int(z.MaxQueueSize), SlowCommit: z.SlowCommit,
@@ -188,6 +188,14 @@ func (s *service) openServer(context.Context) error {
 	s.server = srv
 	s.onClose(srv.Close)
 	return nil
+}
+
+// findView finds views of the storages as they were, if there may be any.
+func (s *service) findView() server.Find {
+	if s.cfg.ZEO.MaxViews == 0 {
+		return nil
+	}
+	return storages.Views{Storages: s.storages, Now: time.Now}.Find
 }
 
 // hasSlowStorage reports whether loads from a storage wait for something else

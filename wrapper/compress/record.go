@@ -74,7 +74,21 @@ func Resolver(r store.Resolver) store.Resolver { return resolver{r} }
 
 type resolver struct{ plain store.Resolver }
 
+var _ store.UndoResolver = resolver{}
+
 func (r resolver) Resolve(base, committed, wanted []byte) (merged []byte, ok bool) {
+	return throughCompression(r.plain.Resolve, base, committed, wanted)
+}
+
+// ResolveUndo merges in an undo, if that makes a difference to the resolver.
+func (r resolver) ResolveUndo(base, committed, wanted []byte) (merged []byte, ok bool) {
+	if u, ok := r.plain.(store.UndoResolver); ok {
+		return throughCompression(u.ResolveUndo, base, committed, wanted)
+	}
+	return r.Resolve(base, committed, wanted)
+}
+
+func throughCompression(merge func(base, committed, wanted []byte) ([]byte, bool), base, committed, wanted []byte) ([]byte, bool) {
 	var plain [3][]byte
 	for i, data := range [][]byte{base, committed, wanted} {
 		var err error
@@ -82,7 +96,7 @@ func (r resolver) Resolve(base, committed, wanted []byte) (merged []byte, ok boo
 			return nil, false
 		}
 	}
-	merged, ok = r.plain.Resolve(plain[0], plain[1], plain[2])
+	merged, ok := merge(plain[0], plain[1], plain[2])
 	if ok && compressed(wanted) {
 		merged = Transform(merged)
 	}
