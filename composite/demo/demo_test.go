@@ -4,19 +4,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 
-	"github.com/zaridb/zari/blobs"
 	"github.com/zaridb/zari/composite/demo"
-	"github.com/zaridb/zari/engine/filestorage"
-	"github.com/zaridb/zari/engine/memstorage"
-	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/storagetest"
-	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/storagetest/bases"
+	"github.com/zaridb/zari/wrapper/compress"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -35,41 +30,11 @@ func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
 
 func counter(n int) []byte { return fmt.Appendf(nil, "counter %d", n) }
 
-func opened(t testing.TB, engine store.Engine, err error) zodb.Storage {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
+var options = bases.Options{Resolver: counters{}}
 
-// memory makes a storage in memory, with blobs.
-func memory(t testing.TB) zodb.Storage {
-	t.Helper()
-	dir, err := blobs.Open(vfs.NoSync(vfs.OS()), t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return opened(t, memstorage.New(memstorage.Options{Name: "memory", Blobs: dir}), nil)
-}
+func memory(t testing.TB) zodb.Storage { return bases.Memory(options)(t)(t, false) }
 
-// file opens a data file, with blobs.
-func file(t testing.TB, path string, readOnly bool) zodb.Storage {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	engine, err := filestorage.Open(filestorage.Options{
-		Path: path, FS: vfs.NoSync(vfs.OS()), BlobDir: filepath.Join(filepath.Dir(path), "blobs"), ReadOnly: readOnly,
-	})
-	return opened(t, engine, err)
-}
-
-func newFile(t testing.TB) zodb.Storage { return file(t, filepath.Join(t.TempDir(), "Data.fs"), false) }
+func newFile(t testing.TB) zodb.Storage { return bases.File(options)(t)(t, false) }
 
 func over(t testing.TB, base, changes zodb.Storage) *demo.Storage {
 	t.Helper()
@@ -97,16 +62,16 @@ func layered(base, changes func(testing.TB) zodb.Storage) storagetest.Harness {
 
 // files makes demo storages of two data files, and knows where each is.
 type files struct {
-	mu   sync.Mutex
-	dirs map[zodb.Storage]string
+	mu    sync.Mutex
+	media map[zodb.Storage][2]bases.Open // of base and changes
 }
 
-func (f *files) open(t testing.TB, dir string, readOnly bool) zodb.Storage {
+func (f *files) open(t testing.TB, media [2]bases.Open, readOnly bool) zodb.Storage {
 	t.Helper()
-	s := over(t, file(t, filepath.Join(dir, "base", "Data.fs"), true), file(t, filepath.Join(dir, "changes", "Data.fs"), readOnly))
+	s := over(t, media[0](t, true), media[1](t, readOnly))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.dirs[s] = dir
+	f.media[s] = media
 	return s
 }
 
@@ -116,20 +81,20 @@ func (f *files) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Storage
 		t.Fatal(err)
 	}
 	f.mu.Lock()
-	dir := f.dirs[s]
+	media := f.media[s]
 	f.mu.Unlock()
-	return f.open(t, dir, readOnly)
+	return f.open(t, media, readOnly)
 }
 
 func twoFiles() storagetest.Harness {
-	f := &files{dirs: make(map[zodb.Storage]string)}
+	f := &files{media: make(map[zodb.Storage][2]bases.Open)}
 	h := layered(newFile, newFile)
 	h.New = func(t testing.TB) zodb.Storage {
-		dir := t.TempDir()
-		if err := file(t, filepath.Join(dir, "base", "Data.fs"), false).Close(); err != nil {
+		media := [2]bases.Open{bases.File(options)(t), bases.File(options)(t)}
+		if err := media[0](t, false).Close(); err != nil { // make the base
 			t.Fatal(err)
 		}
-		return f.open(t, dir, false)
+		return f.open(t, media, false)
 	}
 	h.Reopen = func(t testing.TB, s zodb.Storage) zodb.Storage { return f.reopen(t, s, false) }
 	h.ReadOnly = func(t testing.TB, s zodb.Storage) zodb.Storage { return f.reopen(t, s, true) }
@@ -189,11 +154,12 @@ func (w withoutTxn) As(target any) bool {
 
 func harnesses() map[string]storagetest.Harness {
 	return map[string]storagetest.Harness{
-		"memory":  layered(memory, memory),
-		"file":    layered(newFile, memory),
-		"files":   twoFiles(),
-		"demo":    layered(func(t testing.TB) zodb.Storage { return over(t, memory(t), memory(t)) }, memory),
-		"stacked": stacked(memory),
+		"memory":     layered(memory, memory),
+		"file":       layered(newFile, memory),
+		"files":      twoFiles(),
+		"demo":       layered(func(t testing.TB) zodb.Storage { return over(t, memory(t), memory(t)) }, memory),
+		"stacked":    stacked(memory),
+		"compressed": layered(memory, func(t testing.TB) zodb.Storage { return compress.New(memory(t), compress.Options{}) }),
 	}
 }
 

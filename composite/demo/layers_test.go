@@ -339,9 +339,19 @@ func TestPackOfChanges(t *testing.T) {
 	engine, err := filestorage.Open(filestorage.Options{
 		Path: filepath.Join(t.TempDir(), "Data.fs"), FS: vfs.NoSync(vfs.OS()), PackGC: true, References: references,
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := func(e store.Engine) zodb.Storage {
+		s, err := store.Open(t.Context(), e, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
 	collecting := map[string]zodb.Storage{
-		"file":   opened(t, engine, err),
-		"memory": opened(t, memstorage.New(memstorage.Options{PackGC: true, References: references}), nil),
+		"file":   opened(engine),
+		"memory": opened(memstorage.New(memstorage.Options{PackGC: true, References: references})),
 	}
 	for name, changes := range collecting {
 		t.Run(name, func(t *testing.T) {

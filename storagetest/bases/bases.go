@@ -6,7 +6,6 @@
 package bases
 
 import (
-	"io/fs"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -61,7 +60,7 @@ func File(o Options) Medium {
 		return func(t testing.TB, readOnly bool) zodb.Storage {
 			t.Helper()
 			engine, err := filestorage.Open(filestorage.Options{
-				Path: path, FS: noSync{vfs.OS()}, BlobDir: filepath.Join(filepath.Dir(path), "blobs"),
+				Path: path, FS: vfs.NoSync(vfs.OS()), BlobDir: filepath.Join(filepath.Dir(path), "blobs"),
 				ReadOnly: readOnly, References: o.References,
 			})
 			if err != nil {
@@ -70,23 +69,6 @@ func File(o Options) Medium {
 			return o.store(t, engine)
 		}
 	}
-}
-
-// noSync is a file system where syncing costs nothing.
-type noSync struct{ vfs.FS }
-
-type noSyncFile struct{ vfs.File }
-
-func (noSync) SyncDir(string) error { return nil }
-func (noSyncFile) Sync() error      { return nil }
-func (noSyncFile) Datasync() error  { return nil }
-
-func (f noSync) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
-	file, err := f.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return noSyncFile{file}, nil
 }
 
 func (o Options) store(t testing.TB, engine store.Engine) zodb.Storage {

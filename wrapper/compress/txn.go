@@ -45,7 +45,7 @@ func (t *txn) Vote(ctx context.Context) (zodb.Votes, error) {
 // As passes on what is not about records, and adapts what is.
 func (t *txn) As(target any) bool {
 	switch p := target.(type) {
-	case *zodb.UndoTxn, *zodb.DeleteTxn, *zodb.NoMergeTxn:
+	case *zodb.UndoTxn, *zodb.DeleteTxn, *zodb.NoMergeTxn, *zodb.OverTxn:
 		return zodb.PassOn(t.Txn, target)
 	case *zodb.RestoreTxn:
 		return zodb.Adapt(t.Txn, p, func(r zodb.RestoreTxn) zodb.RestoreTxn { return restoreTxn{r, t.form} })
