@@ -148,7 +148,7 @@ func (c *conflict) decoder(record []byte) (*pickle.Decoder, error) {
 	d := pickle.NewDecoder(plain)
 	d.MaxValues = maxValues
 	d.Allow = func(module, _ string) error {
-		c.renamed = c.renamed || isRenamed(module)
+		c.renamed = c.renamed || renamed[module]
 		return nil
 	}
 	return d, nil
