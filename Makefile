@@ -103,6 +103,7 @@ proof: $(VENV) ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	ZARI_ROUNDS=10000 $(GO) test -timeout 6h -v -run PowerLoss ./engine/filestorage/crashtest
 	ZARI_OPS=10000000 $(GO) test -timeout 6h -v -run 'TestServer$$' ./interop/model
 	CI=true ZARI_ROUNDS=200 $(GO) test -timeout 6h -v -run Kill9 ./interop
+	ZARI_MERGES=200000 $(GO) test -timeout 6h -v -run AsPython ./resolve
 	$(MAKE) fuzz FUZZ_SECONDS=3600
 
 clean: ## remove what was built; data in var/ stays
