@@ -37,7 +37,7 @@ instancehome $INSTANCE
     xmlns:meta="http://namespaces.zope.org/meta">
   <include package="Products.Five"/>
   <meta:redefinePermission from="zope2.Public" to="zope.Public"/>
-  <include package="Products.CMFPlone"/>
+  <five:loadProducts file="meta.zcml"/>
   <five:loadProducts/>
   <five:loadProductsOverrides/>
   <securityPolicy component="AccessControl.security.SecurityPolicy"/>
@@ -105,7 +105,8 @@ def main():
     setRequest(app.REQUEST)
 
     from Products.CMFPlone.factory import addPloneSite
-    site = addPloneSite(app, 'plone', title='A site', setup_content=True, default_language='en')
+    site = addPloneSite(
+        app, 'plone', title='A site', default_language='en', extension_ids=('plone.app.contenttypes:default', 'plone.app.discussion:default'))
     transaction.commit()
     setSite(site)
     fill(site, random.Random(1))

@@ -91,12 +91,9 @@ def content(app, rand):
     from Products.MailHost.MailHost import manage_addMailHost
     from Products.PageTemplates.ZopePageTemplate import manage_addPageTemplate
     from Products.PythonScripts.PythonScript import manage_addPythonScript
-    from Products.SiteErrorLog.SiteErrorLog import manage_addErrorLog
 
     if 'MailHost' not in app.objectIds():
         manage_addMailHost(app, 'MailHost')
-    if 'error_log' not in app.objectIds():
-        manage_addErrorLog(app)
     for f in range(10):
         manage_addFolder(app, 'folder%d' % f, 'Folder %d' % f)
         folder = app['folder%d' % f]
