@@ -22,6 +22,13 @@ const (
 // raises one (Incomparable), or that only the application knows (Uncertain).
 type comparer struct{ depth, steps int }
 
+// CompareKeys compares two keys of a BTree as its package does: the result is
+// negative, 0 or positive. It reports false where the order is not certain.
+func CompareKeys(a, b any) (order int, certain bool) {
+	order, err := new(comparer).compare(a, b)
+	return order, err == nil
+}
+
 func (c *comparer) enter() error {
 	c.steps++
 	if c.depth >= maxDepth || c.steps > maxSteps {
