@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/zaridb/zari/resolve"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
 )
@@ -205,7 +206,10 @@ func bucketState(state any, c treeClass) (*treeBucket, error) {
 func fsKeys(v any, set bool) ([]any, bool) {
 	if items, ok := v.(pickle.Tuple); ok {
 		var keys []any
-		step := 2 - bit(set)
+		step := 2
+		if set {
+			step = 1
+		}
 		for i := 0; i < len(items); i += step {
 			keys = append(keys, items[i])
 		}
@@ -409,14 +413,14 @@ func (w *treeWalk) node(oid zodb.OID, b bounds, depth int) error {
 func (w *treeWalk) sorted(oid zodb.OID, keys []any, b bounds, what string) {
 	for i, k := range keys {
 		if i > 0 {
-			if c, ok := compareKeys(keys[i-1], k); ok && c >= 0 {
+			if c, ok := resolve.CompareKeys(keys[i-1], k); ok && c >= 0 {
 				w.complain(KindTree, oid, "%s %d, %s, does not come after the one before it, %s", what, i, show(k), show(keys[i-1]))
 			}
 		}
-		if c, ok := compareKeys(b.lo, k); b.hasLo && ok && c > 0 {
+		if c, ok := resolve.CompareKeys(b.lo, k); b.hasLo && ok && c > 0 {
 			w.complain(KindTree, oid, "%s %d, %s, lies below %s, where a node above lets it begin: lookups miss it", what, i, show(k), show(b.lo))
 		}
-		if c, ok := compareKeys(k, b.hi); b.hasHi && ok && c >= 0 {
+		if c, ok := resolve.CompareKeys(k, b.hi); b.hasHi && ok && c >= 0 {
 			w.complain(KindTree, oid, "%s %d, %s, does not lie below %s, where a node above lets it end: lookups miss it", what, i, show(k), show(b.hi))
 		}
 	}
@@ -437,7 +441,7 @@ func (w *treeWalk) divides(node zodb.OID, key any, child zodb.OID) {
 	if w.bucket == nil || w.leaf != child || len(w.bucket.keys) == 0 {
 		return
 	}
-	if c, ok := compareKeys(key, w.bucket.keys[0]); ok && c < 0 {
+	if c, ok := resolve.CompareKeys(key, w.bucket.keys[0]); ok && c < 0 {
 		p := len(w.problems)
 		w.complain(KindSeparator, node, "the divider %s is not the smallest key of its child %v, which is %s: conflict resolution may put keys where lookups miss them", show(key), child, show(w.bucket.keys[0]))
 		w.problems[p].Warning = true

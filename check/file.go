@@ -1,6 +1,8 @@
 package check
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
 	"fmt"
 	"io"
@@ -111,8 +113,32 @@ func (f *File) load(pos int64, oid zodb.OID, buf []byte) (Record, []byte) {
 		r.Err = datafs.ReadError(f.path, "data", at, err)
 		return r, buf
 	}
-	r.Data = buf
+	r.Data, r.Err = Plain(buf)
 	return r, buf
+}
+
+// maxPlain bounds what a compressed record may unfold to.
+const maxPlain = 1 << 30
+
+// Plain returns a record as it was before zc.zlibstorage compressed it: that writes ".z"
+// before the compressed data. No pickle begins so.
+func Plain(data []byte) ([]byte, error) {
+	compressed, ok := bytes.CutPrefix(data, []byte(".z"))
+	if !ok {
+		return data, nil
+	}
+	z, err := zlib.NewReader(bytes.NewReader(compressed))
+	if err != nil {
+		return nil, fmt.Errorf("a compressed record: %w", err)
+	}
+	out, err := io.ReadAll(io.LimitReader(z, maxPlain+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("a compressed record: %w", err)
+	case len(out) > maxPlain:
+		return nil, fmt.Errorf("a compressed record unfolds to more than %d bytes", maxPlain)
+	}
+	return out, nil
 }
 
 // Load reads one current record.

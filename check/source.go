@@ -59,7 +59,7 @@ func (s Storage) Each(ctx context.Context, progress func(done, total int64), fn 
 		if err != nil {
 			return w.wait(err)
 		}
-		batch = append(batch, Record{OID: c.OID, TID: c.Serial, Data: c.Data})
+		batch = append(batch, newRecord(c.OID, c.Serial, c.Data))
 		if len(batch) == cap(batch) {
 			if !w.give(batch) {
 				return w.wait(nil)
@@ -79,7 +79,13 @@ func (s Storage) Load(ctx context.Context, oid zodb.OID) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Record{OID: oid, TID: r.Serial, Data: r.Data}, nil
+	rec := newRecord(oid, r.Serial, r.Data)
+	return &rec, rec.Err
+}
+
+func newRecord(oid zodb.OID, tid zodb.TID, data []byte) Record {
+	data, err := Plain(data)
+	return Record{OID: oid, TID: tid, Data: data, Err: err}
 }
 
 // batchLen is how many records are handed over at a time.

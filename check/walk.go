@@ -326,6 +326,9 @@ func (w *walker) enterBlob(pos int64, d datafs.DataHeader) error {
 	if err != nil && err != io.EOF {
 		return err
 	}
+	if data, err = Plain(data); err != nil {
+		return nil // References reports it
+	}
 	if isBlob(data) {
 		w.blobs = append(w.blobs, blobRevision{d.OID, d.TID})
 	}

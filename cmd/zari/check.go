@@ -17,9 +17,7 @@ import (
 const checkLong = `Look for what is wrong in databases: damage to the file, references to objects that
 are missing or deleted, blobs without files, BTrees whose keys are out of order.
 
-A storage is the path of a Data.fs. Databases that refer to each other are checked
-together: write NAME=PATH for each, or name a configuration file with sections
-<zodb NAME>. A server may go on serving them: what it writes meanwhile is no alarm.
+` + databasesHelp + `
 
 What is checked, in this order:
 
@@ -37,6 +35,7 @@ names the class as it was called before; the exit status counts them with --stri
 
 const checkExample = `  zari check Data.fs
   zari check --blob-dir blobs --json Data.fs
+  zari check zeo://localhost:8100
   zari check main=Data.fs catalog=Catalog.fs
   zari check -C zope.conf --only references`
 
@@ -87,7 +86,7 @@ func (f *checkFlags) databases(args []string) ([]database, error) {
 			return nil, fmt.Errorf("--only: there is no part %q: they are %s", part, strings.Join(checkParts, ", "))
 		}
 	}
-	dbs, err := namedDatabases(args, f.config)
+	dbs, err := findDatabases(args, f.config)
 	if err != nil {
 		return nil, err
 	}
@@ -116,9 +115,9 @@ type checkSummary struct {
 }
 
 func (f *checkFlags) run(ctx context.Context, dbs []database, out io.Writer) error {
-	open, err := openFiles(dbs)
+	open, err := openDatabases(ctx, dbs)
 	if err != nil {
-		return absent(dbs[0].path, err)
+		return err
 	}
 	defer open.close()
 	meter := newMeter()
@@ -126,7 +125,7 @@ func (f *checkFlags) run(ctx context.Context, dbs []database, out io.Writer) err
 		meter.clear()
 		f.print(out, p)
 	}}
-	s, err := f.check(ctx, dbs, open, r)
+	s, err := f.check(ctx, open, r)
 	meter.clear()
 	if err != nil {
 		return err
@@ -139,21 +138,24 @@ func (f *checkFlags) run(ctx context.Context, dbs []database, out io.Writer) err
 	return nil
 }
 
-func (f *checkFlags) check(ctx context.Context, dbs []database, open files, r *check.Report) (*checkSummary, error) {
+func (f *checkFlags) check(ctx context.Context, open *opened, r *check.Report) (*checkSummary, error) {
 	s := &checkSummary{}
-	for i, file := range open {
-		if err := f.checkFile(ctx, dbs[i], file, r, s); err != nil {
+	for i, file := range open.files {
+		if file == nil {
+			continue
+		}
+		if err := f.checkFile(ctx, open.all[i], file, r, s); err != nil {
 			return nil, err
 		}
 	}
 	if !f.wants("references") && !f.wants("trees") {
 		return s, nil
 	}
-	g, err := check.References(ctx, open.sources(dbs), r)
+	g, err := check.References(ctx, open.sources, r)
 	if err != nil {
 		return nil, err
 	}
-	s.References = g.Counted()
+	s.Objects, s.References = g.Objects(), g.Counted()
 	if f.wants("trees") {
 		err = g.Trees(ctx)
 	}

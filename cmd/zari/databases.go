@@ -1,36 +1,40 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/zaridb/zari/check"
-	"github.com/zaridb/zari/config/zconfig"
+	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/zodb"
 )
 
 // database is a database that a command line or a configuration file names.
 type database struct {
-	name    string // "" for the only one
-	path    string // of its Data.fs
-	blobDir string // "" for none
+	name  string // by which references know it; "" for the only one
+	where string // as a person wrote it
+	found config.Storage
+
+	// file and blobDir are of what is a Data.fs. It is read as a file, without an
+	// engine, so that a server may have it open, and damage does not hide the rest.
+	file    string
+	blobDir string
 }
 
-// label is how a person knows the database.
-func (d database) label() string {
-	if d.name != "" {
-		return d.name
-	}
-	return d.path
-}
+const databasesHelp = storageHelp + `
 
-// namedDatabases reads the databases of a command: arguments PATH or NAME=PATH, and a
-// file with sections <zodb NAME>, in which conf is not "".
-func namedDatabases(args []string, conf string) ([]database, error) {
+Databases that refer to each other are named together: write NAME=STORAGE for each,
+or name a configuration file that has sections <zodb NAME> (a zodb.conf, zope.conf)
+with -C. A Data.fs is read beside the server that has it open.`
+
+// findDatabases finds the databases of a command: arguments STORAGE or NAME=STORAGE,
+// and those of the file conf, if it is not "".
+func findDatabases(args []string, conf string) ([]database, error) {
 	var all []database
 	if conf != "" {
 		var err error
@@ -39,123 +43,150 @@ func namedDatabases(args []string, conf string) ([]database, error) {
 		}
 	}
 	for _, a := range args {
-		name, path, named := strings.Cut(a, "=")
-		if !named {
-			name, path = "", a
+		name, where, named := strings.Cut(a, "=")
+		if !named || strings.ContainsAny(name, ":/?") {
+			name, where = "", a
 		}
-		all = append(all, database{name: name, path: path})
+		c, notes, err := config.FindStorage(where, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range notes {
+			fmt.Fprintln(os.Stderr, n)
+		}
+		all = append(all, newDatabase(name, where, c))
 	}
+	return all, checkNames(all)
+}
+
+func checkNames(all []database) error {
 	if len(all) == 0 {
-		return nil, errors.New("name a storage, or a configuration file with -C")
+		return errors.New("name a storage, or a configuration file with -C")
 	}
 	seen := make(map[string]bool)
 	for _, d := range all {
 		switch {
 		case len(all) > 1 && d.name == "":
-			return nil, fmt.Errorf("%s: several databases need names: write NAME=%s", d.path, d.path)
+			return fmt.Errorf("%s: several databases need names: write NAME=%s", d.where, d.where)
 		case seen[d.name]:
-			return nil, fmt.Errorf("two databases are named %q", d.name)
+			return fmt.Errorf("two databases are named %q", d.name)
 		}
 		seen[d.name] = true
 	}
-	return all, nil
+	return nil
 }
 
-// configuredDatabases reads the sections <zodb NAME> (or <zodb_db NAME>, as in a
-// zope.conf) of a file.
+// configuredDatabases finds the sections <zodb NAME> of a file, or <zodb_db NAME>.
 func configuredDatabases(path string) ([]database, error) {
-	doc, err := zconfig.Load(path, zconfig.Options{})
+	c, err := config.LoadStorages(path, nil)
 	if err != nil {
 		return nil, err
 	}
 	var all []database
-	for _, s := range doc.Sections {
-		if s.Type != "zodb" && s.Type != "zodb_db" {
-			continue
+	for _, s := range c.Storages {
+		if d, ok := s.(*config.Database); ok {
+			all = append(all, newDatabase(d.DatabaseName, path+"#"+d.Name, d))
 		}
-		d, err := configuredDatabase(s)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, d)
 	}
 	if len(all) == 0 {
-		return nil, zconfig.Errorf(doc.Pos, "there is no section <zodb NAME>")
+		return nil, fmt.Errorf("%s: there is no section <zodb NAME>", path)
 	}
 	return all, nil
 }
 
-func configuredDatabase(s *zconfig.Section) (database, error) {
-	d := database{name: s.Name}
-	if name, ok := keyOf(s, "database-name"); ok {
-		d.name = name
-	}
-	if d.name == "" {
-		return d, zconfig.Errorf(s.Pos, "%v needs a name, by which references know the database", s)
-	}
-	inner := s
-	for {
-		if len(inner.Sections) != 1 {
-			return d, zconfig.Errorf(inner.Pos, "%v needs one storage", inner)
-		}
-		inner = inner.Sections[0]
-		if dir, ok := keyOf(inner, "blob-dir"); ok {
-			d.blobDir = dir
-		}
-		if inner.Type != "blobstorage" {
-			break
-		}
-	}
-	if inner.Type != "filestorage" {
-		return d, zconfig.Errorf(inner.Pos, "<%s>: only a <filestorage> can be opened here", inner.Type)
-	}
-	path, ok := keyOf(inner, "path")
-	if !ok {
-		return d, zconfig.Errorf(inner.Pos, "%v has no path", inner)
-	}
-	d.path = path
-	return d, nil
+func newDatabase(name, where string, found config.Storage) database {
+	d := database{name: name, where: where, found: found}
+	d.file, d.blobDir = dataFile(found)
+	return d
 }
 
-func keyOf(s *zconfig.Section, name string) (string, bool) {
-	for _, k := range s.Keys {
-		if k.Lower() == name {
-			return k.Value, true
-		}
+// dataFile returns the path of the Data.fs that a storage is, "" if it is none, and
+// its blob directory. Compression does not matter: records tell it themselves.
+func dataFile(s config.Storage) (file, blobDir string) {
+	switch s := s.(type) {
+	case *config.FileStorage:
+		return s.Path, s.BlobDir
+	case *config.BlobStorage:
+		file, _ = dataFile(s.Storage)
+		return file, s.BlobDir
+	case *config.Database:
+		return dataFile(s.Storage)
+	case *config.ZlibStorage:
+		return dataFile(s.Storage)
+	case *config.Use:
+		return dataFile(s.Storage)
 	}
-	return "", false
+	return "", ""
 }
 
-// files are databases that are open.
-type files []*check.File
+// opened are databases that are open to be looked at.
+type opened struct {
+	all     []database
+	files   []*check.File // nil for what is no file
+	sources []check.Database
+	closers []io.Closer
+}
 
-// openFiles opens databases to look at them. They may be served meanwhile.
-func openFiles(all []database) (files, error) {
-	var fs files
+// openDatabases opens databases to look at them.
+func openDatabases(ctx context.Context, all []database) (*opened, error) {
+	o := &opened{all: all}
 	for _, d := range all {
-		f, err := check.OpenFile(d.path)
-		if err != nil {
-			fs.close()
+		if err := o.open(ctx, d); err != nil {
+			o.close()
 			return nil, err
 		}
-		fs = append(fs, f)
 	}
-	return fs, nil
+	return o, nil
 }
 
-func (fs files) close() {
-	for _, f := range fs {
-		f.Close() // they were only read
+func (o *opened) open(ctx context.Context, d database) error {
+	if d.file != "" {
+		f, err := check.OpenFile(d.file)
+		if err != nil {
+			return err
+		}
+		o.files = append(o.files, f)
+		o.sources = append(o.sources, check.Database{Name: d.name, Source: f})
+		o.closers = append(o.closers, f)
+		return nil
+	}
+	s, err := openStorage(ctx, d.where, true)
+	if err != nil {
+		return err
+	}
+	o.files = append(o.files, nil)
+	o.sources = append(o.sources, check.Database{Name: d.name, Source: check.Storage{Storage: s}})
+	o.closers = append(o.closers, s)
+	return nil
+}
+
+// close closes everything: it was only read.
+func (o *opened) close() {
+	for _, c := range o.closers {
+		c.Close()
 	}
 }
 
-// sources are the databases for package check.
-func (fs files) sources(all []database) []check.Database {
-	dbs := make([]check.Database, len(fs))
-	for i, f := range fs {
-		dbs[i] = check.Database{Name: all[i].name, Source: f}
+// walk learns where the objects of files are. It reports nothing of damage.
+func (o *opened) walk(ctx context.Context, m *meter) error {
+	for _, f := range o.files {
+		if f == nil {
+			continue
+		}
+		if err := f.Walk(ctx, &check.Report{Progress: m.show}); err != nil {
+			return err
+		}
 	}
-	return dbs
+	return nil
+}
+
+// load loads an object; nil if there is none.
+func (o *opened) load(ctx context.Context, db int, oid zodb.OID) (*check.Record, error) {
+	r, err := o.sources[db].Source.Load(ctx, oid)
+	if _, absent := errors.AsType[*zodb.NoObjectError](err); absent {
+		return nil, nil
+	}
+	return r, err
 }
 
 // meter prints how far long work has come, on a terminal.
@@ -179,9 +210,9 @@ func (m *meter) show(step string, done, total int64) {
 		return
 	}
 	m.last = time.Now()
-	line := step
+	line := fmt.Sprintf("%s: %d", step, done)
 	if total > 0 {
-		line = fmt.Sprintf("%s: %d%%", step, done*100/total)
+		line = fmt.Sprintf("%s: %d %%", step, done*100/total)
 	}
 	m.print(line)
 }
@@ -198,12 +229,4 @@ func (m *meter) clear() {
 		fmt.Fprint(m.out, "\r")
 		m.wide = 0
 	}
-}
-
-// absent explains a path that is not there.
-func absent(path string, err error) error {
-	if errors.Is(err, os.ErrNotExist) && filepath.Ext(path) == "" {
-		return fmt.Errorf("%w (a storage is the path of a Data.fs)", err)
-	}
-	return err
 }
