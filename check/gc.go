@@ -58,6 +58,9 @@ type Marks struct {
 	graph   *Graph
 	options GCOptions
 	reached []*oidSet
+	deleted []*oidSet // by Sweep
+	revive  []place   // deleted, and reached since
+	mu      sync.Mutex
 	report  *Report
 }
 
@@ -77,6 +80,7 @@ func Mark(ctx context.Context, dbs []Database, o GCOptions, r *Report) (*Marks, 
 		}
 		m.sources = append(m.sources, source)
 		m.reached = append(m.reached, newOIDSet())
+		m.deleted = append(m.deleted, newOIDSet())
 		m.graph.numbers[db.Name] = i
 		if _, err := source.Load(ctx, 0); err != nil {
 			return nil, fmt.Errorf("%s: its root object: %w", db.Name, err)
@@ -97,10 +101,15 @@ func Mark(ctx context.Context, dbs []Database, o GCOptions, r *Report) (*Marks, 
 
 // claim appends a place that was not reached before.
 func (m *Marks) claim(at place, level []place) []place {
-	if m.reached[at.db].add(at.oid) {
-		level = append(level, at)
+	if !m.reached[at.db].add(at.oid) {
+		return level
 	}
-	return level
+	if m.deleted[at.db].has(at.oid) {
+		m.mu.Lock()
+		m.revive = append(m.revive, at)
+		m.mu.Unlock()
+	}
+	return append(level, at)
 }
 
 // spread reaches everything that a level leads to.
@@ -167,35 +176,36 @@ func (m *Marks) follow(at place, r *Record, dst []place) ([]place, error) {
 
 // Each calls fn for all garbage of one database, in the order of oids.
 func (m *Marks) Each(ctx context.Context, db int, fn func(*Garbage) error) error {
-	referrers, err := m.referrers(ctx, db)
-	if err != nil {
-		return err
-	}
-	var mu sync.Mutex
-	found := make(map[zodb.OID]*Garbage)
-	err = m.sources[db].Each(ctx, func(done, total int64) { m.report.progress("garbage", done, total) }, func(r *Record) error {
-		if m.reached[db].has(r.OID) {
-			return nil
+	garbage := newOIDSet()
+	progress := func(done, total int64) { m.report.progress("garbage", done, total) }
+	err := m.sources[db].Each(ctx, progress, func(r *Record) error {
+		if !m.reached[db].has(r.OID) {
+			garbage.add(r.OID)
 		}
-		if r.Err != nil {
-			return fmt.Errorf("object %s: %w", m.dbs[db].label(r.OID), r.Err)
-		}
-		class, _ := pickle.ClassOf(r.Data)
-		g := &Garbage{TID: r.TID, Size: len(r.Data), place: place{db, r.OID}}
-		g.Object = Object{Database: m.dbs[db].Name, OID: r.OID.String(), Class: className(class)}
-		mu.Lock()
-		defer mu.Unlock()
-		if by, ok := referrers[r.OID]; ok {
-			g.Referrer = &Object{Database: m.dbs[by.db].Name, OID: by.oid.String()}
-		}
-		found[r.OID] = g
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, oid := range sortedKeys(found) {
-		if err := fn(found[oid]); err != nil {
+	by, err := m.referrers(ctx, db, garbage)
+	if err != nil {
+		return err
+	}
+	for oid := range garbage.all() {
+		r, err := m.sources[db].Load(ctx, oid)
+		if _, gone := errors.AsType[*zodb.NoObjectError](err); gone {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("object %s: %w", m.dbs[db].label(oid), err)
+		}
+		class, _ := pickle.ClassOf(r.Data)
+		g := &Garbage{TID: r.TID, Size: len(r.Data), place: place{db, oid}}
+		g.Object = Object{Database: m.dbs[db].Name, OID: oid.String(), Class: className(class)}
+		if from, ok := by(oid); ok {
+			g.Referrer = &Object{Database: m.dbs[from.db].Name, OID: from.oid.String()}
+		}
+		if err := fn(g); err != nil {
 			return err
 		}
 	}
@@ -203,9 +213,10 @@ func (m *Marks) Each(ctx context.Context, db int, fn func(*Garbage) error) error
 }
 
 // referrers finds garbage of all databases that refers to garbage of one.
-func (m *Marks) referrers(ctx context.Context, db int) (map[zodb.OID]place, error) {
+func (m *Marks) referrers(ctx context.Context, db int, garbage *oidSet) (func(zodb.OID) (place, bool), error) {
 	var mu sync.Mutex
-	by := make(map[zodb.OID]place)
+	inside := newTable[uint64]() // the referrer's oid + 1, in this database
+	outside := make(map[zodb.OID]place)
 	for i, source := range m.sources {
 		err := source.Each(ctx, func(int64, int64) {}, func(r *Record) error {
 			if r.Err != nil || m.reached[i].has(r.OID) {
@@ -215,16 +226,17 @@ func (m *Marks) referrers(ctx context.Context, db int) (map[zodb.OID]place, erro
 			if err != nil {
 				return nil // garbage need not be readable
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			for _, t := range refs {
 				to, ok := m.graph.to(i, t)
-				if !ok || to.db != db || (i == db && t.OID == r.OID) {
-					continue
+				switch {
+				case !ok || to.db != db || !garbage.has(t.OID) || (i == db && t.OID == r.OID):
+				case i == db:
+					inside.set(t.OID, uint64(r.OID)+1)
+				default:
+					outside[t.OID] = place{i, r.OID}
 				}
-				mu.Lock()
-				if old, ok := by[t.OID]; !ok || i < old.db || (i == old.db && r.OID < old.oid) {
-					by[t.OID] = place{i, r.OID}
-				}
-				mu.Unlock()
 			}
 			return nil
 		})
@@ -232,7 +244,13 @@ func (m *Marks) referrers(ctx context.Context, db int) (map[zodb.OID]place, erro
 			return nil, err
 		}
 	}
-	return by, nil
+	return func(oid zodb.OID) (place, bool) {
+		if by := inside.get(oid); by != 0 {
+			return place{db, zodb.OID(by - 1)}, true
+		}
+		p, ok := outside[oid]
+		return p, ok
+	}, nil
 }
 
 // Revisions follows the records of an object back. A pack leaves one of those that it

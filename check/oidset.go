@@ -1,6 +1,7 @@
 package check
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -48,4 +49,28 @@ func (s *oidSet) has(oid zodb.OID) bool {
 	return p != nil && p[oid%setPage/64]&(1<<(oid%64)) != 0
 }
 
-func sortedKeys[V any](m map[zodb.OID]V) []zodb.OID { return slices.Sorted(maps.Keys(m)) }
+// len counts the oids.
+func (s *oidSet) len() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.n
+}
+
+// all yields the oids in order, those that there are when it comes to their page.
+func (s *oidSet) all() iter.Seq[zodb.OID] {
+	return func(yield func(zodb.OID) bool) {
+		s.mu.RLock()
+		keys := slices.Sorted(maps.Keys(s.pages))
+		s.mu.RUnlock()
+		for _, k := range keys {
+			s.mu.RLock()
+			page := *s.pages[k]
+			s.mu.RUnlock()
+			for i := range uint64(setPage) {
+				if page[i/64]&(1<<(i%64)) != 0 && !yield(zodb.OID(k*setPage+i)) {
+					return
+				}
+			}
+		}
+	}
+}

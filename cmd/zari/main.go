@@ -73,6 +73,7 @@ protocol.`,
 		newShowCommand(),
 		newRefsCommand(),
 		newCheckCommand(),
+		newGCCommand(),
 		newBenchCommand(),
 		newStoragesTopic(),
 	)
