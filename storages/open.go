@@ -161,6 +161,10 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 // references looks into records, compressed or not.
 var references = compress.References(pickle.References)
 
+// ownReferences are those of a file, which may be one of several databases that refer
+// to each other: then a pack must not collect garbage.
+var ownReferences = compress.References(pickle.OwnReferences)
+
 var errTwoBlobDirs = errors.New("a second blob directory for one storage")
 
 func (o *opener) store() store.Options {
@@ -179,7 +183,7 @@ func (o *opener) openFile(ctx context.Context, c *config.FileStorage, blobDir st
 	}
 	opts := filestorage.Options{
 		Path: c.Path, BlobDir: blobDir, Create: c.Create, ReadOnly: c.ReadOnly || o.ReadOnly, Quota: c.Quota,
-		PackGC: c.PackGC, PackKeepOld: c.PackKeepOld, References: references, Logger: o.Logger,
+		PackGC: c.PackGC, PackKeepOld: c.PackKeepOld, References: ownReferences, Logger: o.Logger,
 	}
 	if c.Create && o.ReadOnly {
 		return nil, fmt.Errorf("%v: create throws away what is in %s, and nothing is to be written", c.Pos, c.Path)

@@ -2,6 +2,7 @@ package pickle
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"sync"
 
@@ -45,6 +46,38 @@ func referencesInFull(record []byte, dst []zodb.OID) ([]zodb.OID, error) {
 	return dst, nil
 }
 
+// ForeignError says that a record refers to another database.
+type ForeignError struct{ Database string }
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("it refers to the database %q, from which objects here may be referred to: "+
+		"pack without garbage collection (pack-gc false), and collect garbage in all databases together with zari gc", e.Database)
+}
+
+// OwnReferences is [References] for databases that stand alone: a record that refers
+// to another database is a *ForeignError. A garbage collection that looks at one
+// database must not be sure of itself then.
+func OwnReferences(record []byte, dst []zodb.OID) ([]zodb.OID, error) {
+	s := scanners.Get().(*scanner)
+	out, ok := s.record(record, dst)
+	lists := s.lists
+	s.in = nil
+	scanners.Put(s)
+	if ok && !lists {
+		return out, nil
+	}
+	refs, err := AllReferences(record, nil)
+	if err != nil {
+		return dst, err
+	}
+	for _, r := range refs {
+		if r.Database != "" && r.Strength == Strong {
+			return dst, &ForeignError{r.Database}
+		}
+	}
+	return References(record, dst)
+}
+
 // cell stands for a value: what it is, as far as references need it, and where
 // the bytes of the oid lie.
 type cell struct {
@@ -71,6 +104,7 @@ type scanner struct {
 	marks []int
 	memo  []cell
 	gaps  bool // the memo has entries that were never put
+	lists bool // a persistent id was a list
 	dst   []zodb.OID
 }
 
@@ -90,7 +124,7 @@ func (s *scanner) record(record []byte, dst []zodb.OID) (out []zodb.OID, ok bool
 	if cap(s.stack) > keepCells || cap(s.memo) > keepCells {
 		s.stack, s.memo = nil, nil
 	}
-	s.in, s.pos, s.dst, s.memo, s.gaps = record, 0, dst, s.memo[:0], false
+	s.in, s.pos, s.dst, s.memo, s.gaps, s.lists = record, 0, dst, s.memo[:0], false, false
 	ok = s.pickle() // the class
 	ok = ok && s.pickle()
 	out, s.dst = s.dst, nil

@@ -19,6 +19,7 @@ func (s *scanner) reference(int) bool {
 	s.stack[n] = cell{}
 	switch c.kind {
 	case aList:
+		s.lists = true
 		return true
 	case anOID, aPair:
 		if c.size != 8 {

@@ -2,6 +2,7 @@ package pickle
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -197,6 +198,39 @@ func BenchmarkDecodeEncodeRecord(b *testing.B) {
 			if _, err := EncodeRecord(class, state); err != nil {
 				b.Fatal(err)
 			}
+		}
+	}
+}
+
+// TestOwnReferences: a reference to another database is an error, a weak one is not.
+func TestOwnReferences(t *testing.T) {
+	oid := []byte{0, 0, 0, 0, 0, 0, 0, 7}
+	own := &Ref{Tuple{oid, &Global{"app", "Thing"}}}
+	for _, c := range []struct {
+		name    string
+		ref     *Ref
+		foreign string
+	}{
+		{"own", own, ""},
+		{"weak", &Ref{NewList("w", Tuple{oid})}, ""},
+		{"weak elsewhere", &Ref{NewList("w", Tuple{oid, "other"})}, ""},
+		{"elsewhere", &Ref{NewList("n", Tuple{"other", oid})}, "other"},
+		{"elsewhere, with class", &Ref{NewList("m", Tuple{"other", oid, &Global{"app", "Thing"}})}, "other"},
+	} {
+		record, err := EncodeRecord(&Global{"app", "Thing"}, NewDict("a", own, "b", c.ref))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := OwnReferences(record, []zodb.OID{1})
+		if c.foreign != "" {
+			if e, ok := errors.AsType[*ForeignError](err); !ok || e.Database != c.foreign || len(got) != 1 {
+				t.Errorf("%s: %v, %v", c.name, got, err)
+			}
+			continue
+		}
+		want, _ := References(record, []zodb.OID{1})
+		if d := cmp.Diff(want, got); d != "" || err != nil {
+			t.Errorf("%s: %v %s", c.name, err, d)
 		}
 	}
 }
