@@ -47,7 +47,7 @@ type finder struct {
 const maxURLDepth = 16
 
 var (
-	scheme  = regexp.MustCompile(`^([a-zA-Z][-+.a-zA-Z0-9]+):(//|\()`)
+	scheme  = regexp.MustCompile(`^(?:(demo):\(|([a-zA-Z][-+.a-zA-Z0-9]+)://)`)
 	demoURL = regexp.MustCompile(`^demo:\((.*)\)/\((.*)\)(?:#.*)?$`)
 )
 
@@ -63,7 +63,7 @@ func (f *finder) find(where string) (Storage, error) {
 	}
 	var s Storage
 	var err error
-	switch name := strings.ToLower(m[1]); name {
+	switch name := strings.ToLower(m[1] + m[2]); name {
 	case "file":
 		s, err = f.file(where[len("file://"):])
 	case "zeo":

@@ -35,6 +35,7 @@ func TestFindStorage(t *testing.T) {
 	local := zconfig.Address{Host: "localhost", Port: 9001, HasPort: true}
 	for where, want := range map[string]Storage{
 		"Data.fs":                  plainFile("Data.fs"),
+		"file:(":                   plainFile("file:("),
 		"/a b/Data.fs":             plainFile("/a b/Data.fs"),
 		"with#hash.fs":             plainFile("with#hash.fs"),
 		"file:///srv/x/../Data.fs": plainFile("/srv/Data.fs"),

@@ -62,11 +62,20 @@ type LineReport struct {
 // environment variables, nil meaning the process's own.
 func Check(path string, env func(string) (string, bool)) *Report {
 	c, err := LoadStorages(path, env)
-	r := &Report{File: path, Storages: []StorageReport{}, Notes: []LineReport{}, Faults: []LineReport{}}
 	if err != nil {
+		r := newReport(path)
 		r.Faults = faults(path, err)
 		return r
 	}
+	return c.report(path)
+}
+
+func newReport(path string) *Report {
+	return &Report{File: path, Storages: []StorageReport{}, Notes: []LineReport{}, Faults: []LineReport{}}
+}
+
+func (c *Config) report(path string) *Report {
+	r := newReport(path)
 	if c.ZEO.Pos.Line != 0 {
 		r.Server = c.ZEO.report()
 	}
