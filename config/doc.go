@@ -1,5 +1,5 @@
-// Package config reads configuration files: zeo.conf, as Python's ZEO server
-// has it, and what Zari adds to it.
+// Package config reads configuration files: zeo.conf, as Python's ZEO server has
+// it, the files in which applications name their databases, and what Zari adds.
 //
 // # The model
 //
@@ -27,6 +27,19 @@
 //	  </logfile>
 //	</eventlog>
 //
+// [LoadStorages] reads any file that names storages: the above, a zope.conf, whose
+// other contents are passed over with one note, a file with <zodb> sections, or
+// one for zodbconvert, of which [LoadConvert] makes a source and a destination.
+// [FindStorage] finds what a command line names: a path, a URL, a file and a name.
+//
+// # A graph of storages
+//
+// A storage is a [Storage]: what it is, and the parts that it is made of. The
+// section <use NAME/> stands for a storage that has its section elsewhere,
+// outermost or in <storages>, so that the tree becomes a graph without cycles.
+// [Use] holds the very value that it stands for, and whoever opens a graph opens
+// each value once.
+//
 // # What is understood, and what is not
 //
 // An existing file works as it is, or is refused: nothing in it is passed over in
@@ -34,10 +47,17 @@
 // monitor-address) gives a [Note]; what cannot be had (a Python function to call,
 // a section type that Zari does not have yet) and what is not known (a misspelt
 // key) is an error at its line. All errors of a file are reported, in [Errors],
-// unless its syntax is at fault: there reading stops.
+// unless its syntax is at fault: there reading stops. [Check] reports what a file
+// would have run, in plain words.
+//
+// [New] writes a commented file for a set-up, and [Complete] adds what an existing
+// one lacks.
 //
 // The sections and keys of ZEO and ZODB, their data types and defaults, are those
-// of ZEO/schema.xml, ZEO/server.xml, ZODB/component.xml,
-// ZConfig/components/logger/*.xml and zdaemon/component.xml. The syntax is in
-// package [github.com/zaridb/zari/config/zconfig].
+// of ZEO/schema.xml, ZEO/server.xml, ZEO/component.xml, ZODB/component.xml,
+// ZConfig/components/logger/*.xml, zdaemon/component.xml,
+// Zope2/Startup/wsgischema.xml, and the component.xml of zc.zlibstorage and
+// zc.beforestorage; URLs are those of zodburi/resolvers.py. The syntax is in package
+// [github.com/zaridb/zari/config/zconfig]. All keys are in
+// docs/operations/configuration.md.
 package config

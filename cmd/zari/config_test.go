@@ -83,3 +83,59 @@ func TestServeStorages(t *testing.T) {
 		t.Error("served nowhere")
 	}
 }
+
+func TestServeNamedStorage(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "Data.fs")
+	for _, where := range []string{path, "file://" + path} {
+		f := serveFlags{blobDir: filepath.Join(dir, "blobs")}
+		cfg, err := f.load([]string{where})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := cfg.Storages[0].(*config.FileStorage); s.Path != path || s.BlobDir != f.blobDir || s.StorageName() != "1" {
+			t.Errorf("%s: %+v", where, s)
+		}
+		if cfg.ZEO.Address.String() != defaultAddress {
+			t.Errorf("%s: served at %v", where, cfg.ZEO.Address)
+		}
+	}
+	for where, want := range map[string]string{
+		"zeo.conf":                          "is a configuration file: zari serve -C zeo.conf",
+		"zeo://h:1":                         "--blob-dir goes with a Data.fs",
+		"file://Data.fs?blobstorage_dir=b1": "--blob-dir goes with a Data.fs",
+		"ftp://h":                           "the scheme ftp is not known",
+	} {
+		f := serveFlags{blobDir: "b2"}
+		if _, err := f.load([]string{where}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", where, err)
+		}
+	}
+}
+
+// With --read-only nothing is locked and nothing is written, also not the base of
+// what a file names.
+func TestServeReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "Data.fs")
+	first, err := openStorage(t.Context(), path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	conf := write(t, "zodb.conf", "<zodb 1>\n<filestorage>\npath "+path+"\n</filestorage>\n</zodb>\n")
+	f := serveFlags{address: "127.0.0.1:0", config: conf, readOnly: true}
+	cfg, err := f.load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.EventLog = &config.EventLog{}
+	s := &service{cfg: cfg, readOnly: f.readOnly, noMetrics: true}
+	defer s.close()
+	if err := s.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !s.storages["1"].Info().ReadOnly {
+		t.Errorf("%+v", s.storages["1"].Info())
+	}
+}

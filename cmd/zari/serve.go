@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,7 +22,8 @@ const (
 	defaultMetrics = "127.0.0.1:8102"
 )
 
-const serveLong = `Serve a Data.fs, or what a zeo.conf names, to ZODB clients over ZEO.
+const serveLong = `Serve a storage, such as a Data.fs, or what a zeo.conf names, to ZODB clients over
+ZEO. How else storages are named says zari help storages.
 
 A file that does not exist is created. An existing zeo.conf works as it is; what
 it names and Zari does not have is an error that names the line. With -a, a
@@ -40,6 +42,7 @@ anew and read the certificates again.`
 const serveExample = `  zari serve Data.fs
   zari serve -a 0.0.0.0:8100 --blob-dir blobs var/Data.fs
   zari serve -a /run/zari.sock Data.fs
+  zari serve zeo://central.example.com:8100
   zari serve -C /etc/zope/zeo.conf
   zari serve -a 8100 -C zope.conf
 
@@ -65,7 +68,7 @@ type serveFlags struct {
 func newServeCommand() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:     "serve [flags] Data.fs | serve -C zeo.conf",
+		Use:     "serve [flags] STORAGE | serve -C zeo.conf",
 		Short:   "Serve a database to ZODB clients",
 		Long:    serveLong + "\n" + serveExits,
 		Example: serveExample,
@@ -83,7 +86,7 @@ func newServeCommand() *cobra.Command {
 	flags.StringVarP(&f.config, "configure", "C", "", "a zeo.conf")
 	flags.StringVar(&f.blobDir, "blob-dir", "", "directory for blobs")
 	flags.StringVar(&f.metrics, "metrics-address", "", "where metrics and health are: HOST:PORT, or off (default "+defaultMetrics+", if that is free)")
-	flags.BoolVar(&f.readOnly, "read-only", false, "let no client write; the file is not locked")
+	flags.BoolVar(&f.readOnly, "read-only", false, "let no client write; files are not locked")
 	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long voted transactions may take to finish when the server is told to end")
 	return cmd
 }
@@ -91,7 +94,7 @@ func newServeCommand() *cobra.Command {
 // load makes a configuration of the command line.
 func (f *serveFlags) load(args []string) (*config.Config, error) {
 	if (f.config == "") == (len(args) == 0) {
-		return nil, errors.New("name either a Data.fs or, with -C, a configuration file")
+		return nil, errors.New("name either a storage, such as a Data.fs, or, with -C, a configuration file")
 	}
 	var cfg *config.Config
 	var err error
@@ -106,29 +109,47 @@ func (f *serveFlags) load(args []string) (*config.Config, error) {
 		if f.blobDir != "" {
 			return nil, errors.New("--blob-dir does not go with -C: name the directory in the file")
 		}
-	} else {
-		cfg = f.single(args[0])
+	} else if cfg, err = f.single(args[0]); err != nil {
+		return nil, err
 	}
 	return cfg, f.override(cfg)
 }
 
-// single is the configuration for one file.
-func (f *serveFlags) single(path string) *config.Config {
-	file := &config.FileStorage{
-		Section: config.Section{Type: "filestorage", Name: "1"}, Path: path, BlobDir: f.blobDir,
-		ReadOnly: f.readOnly, PackGC: true, PackKeepOld: true,
+// single is the configuration for one storage.
+func (f *serveFlags) single(where string) (*config.Config, error) {
+	if strings.EqualFold(filepath.Ext(where), ".conf") {
+		return nil, fmt.Errorf("%s is a configuration file: zari serve -C %s, or %s#NAME for one of its storages", where, where, where)
+	}
+	storage, notes, err := config.FindStorage(where, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.addBlobs(storage); err != nil {
+		return nil, err
 	}
 	format, err := pylog.Compile("%(asctime)s %(levelname)s %(name)s %(message)s", pylog.DefaultDateFormat)
 	if err != nil {
-		panic(err) // it is a constant
+		return nil, err
 	}
 	stderr := config.LogFile{Path: "STDERR", Format: format}
-	cfg := &config.Config{
+	return &config.Config{
 		ZEO:      config.NewServer(os.LookupEnv),
-		Storages: []config.Storage{file},
+		Storages: []config.Storage{storage},
 		EventLog: &config.EventLog{Level: pylog.Info, Files: []config.LogFile{stderr}},
+		Notes:    notes,
+	}, nil
+}
+
+func (f *serveFlags) addBlobs(s config.Storage) error {
+	if f.blobDir == "" {
+		return nil
 	}
-	return cfg
+	file, ok := s.(*config.FileStorage)
+	if !ok || file.BlobDir != "" {
+		return errors.New("--blob-dir goes with a Data.fs that has no blobs otherwise")
+	}
+	file.BlobDir = f.blobDir
+	return nil
 }
 
 // override lets flags win over the file.
@@ -156,7 +177,7 @@ func (f *serveFlags) override(cfg *config.Config) error {
 }
 
 func serve(ctx context.Context, cfg *config.Config, f serveFlags) error {
-	s := &service{cfg: cfg, drain: f.drain, noMetrics: strings.EqualFold(f.metrics, "off")}
+	s := &service{cfg: cfg, readOnly: f.readOnly, drain: f.drain, noMetrics: strings.EqualFold(f.metrics, "off")}
 	defer s.close()
 	if err := s.open(ctx); err != nil {
 		return err

@@ -27,6 +27,7 @@ import (
 // service is a running `zari serve`.
 type service struct {
 	cfg       *config.Config
+	readOnly  bool // storages are opened such that nothing can be written
 	drain     time.Duration
 	noMetrics bool
 
@@ -85,7 +86,7 @@ func (s *service) openLogs(context.Context) error {
 func (s *service) openStorages(ctx context.Context) error {
 	s.storages = make(map[string]zodb.Storage)
 	opts := storages.Options{
-		TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver, Survive: true,
+		ReadOnly: s.readOnly, TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver, Survive: true,
 		Progress: everyFew(func(storage, what string, percent int64) {
 			s.log.Info("working", "storage", storage, "what", what, "percent", percent)
 		}),
