@@ -13,7 +13,7 @@ import (
 )
 
 // load reads a configuration; $dir in it is a folder of the test.
-func load(t *testing.T, dir, text string) []config.Storage {
+func load(t testing.TB, dir, text string) []config.Storage {
 	t.Helper()
 	path := filepath.Join(dir, "test.conf")
 	if err := os.WriteFile(path, []byte("%define dir "+dir+"\n"+text), 0o600); err != nil {
