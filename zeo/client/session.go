@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 
 	"github.com/zaridb/zari/zeo/wire"
@@ -214,7 +213,7 @@ func (x *session) acquire(ctx context.Context) (*conn, error) {
 func (x *session) dialBeside(ctx context.Context) (*conn, error) {
 	c, err := x.connect(ctx, sideCallback)
 	if err != nil {
-		return nil, disconnected(err)
+		return nil, fmt.Errorf("%w: %w", ErrDisconnected, err)
 	}
 	var last zodb.TID
 	if err := x.register(ctx, c, &last); err != nil {
@@ -232,13 +231,6 @@ func (x *session) dialBeside(ctx context.Context) (*conn, error) {
 		return nil, fmt.Errorf("%w: %w", ErrDisconnected, errOver)
 	}
 	return c, nil
-}
-
-func disconnected(err error) error {
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return fmt.Errorf("%w: %w", ErrDisconnected, err)
-	}
-	return err
 }
 
 // release gives a connection back. One that is not clean is closed.
