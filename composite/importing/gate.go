@@ -87,10 +87,10 @@ func (g *gate) wakeIfIdle() {
 }
 
 // close holds up new transactions and waits for those under way to end, at most
-// for grace. What has not voted by then is told to begin again. It reports whether
-// nothing is under way any more; if not, because somebody sits between vote and
-// finish, the gate is open again.
-func (g *gate) close(ctx context.Context, grace time.Duration) bool {
+// for grace. It reports whether nothing is under way any more; otherwise the gate
+// is open again. With force, what has not voted by then is told to begin again, so
+// that only those are in the way who sit between vote and finish.
+func (g *gate) close(ctx context.Context, grace time.Duration, force bool) bool {
 	g.mu.Lock()
 	g.shut = make(chan struct{})
 	idle := make(chan struct{})
@@ -106,7 +106,7 @@ func (g *gate) close(ctx context.Context, grace time.Duration) bool {
 	}
 	g.mu.Lock()
 	g.idle = nil
-	free := g.voted == 0 && ctx.Err() == nil
+	free := ctx.Err() == nil && (len(g.leases) == 0 || force && g.voted == 0)
 	if free {
 		for l := range g.leases {
 			l.stale = true

@@ -32,11 +32,17 @@ type Options struct {
 	// is asked before the import is declared done.
 	Verify func(ctx context.Context) error
 
-	// Grace is how long, at the end, transactions that are under way may take before
-	// they are made to begin again. Default 1 s.
+	// Grace is how long new transactions wait, at the end, for those under way to
+	// finish. If they do not, the end is put off. Default 1 s.
 	Grace time.Duration
 
-	// Retry is how long after a failure the copy is tried again. Default 10 s.
+	// Attempts is how often the end is put off for the sake of transactions that
+	// have not voted. From then on they get a conflict, and are made again by their
+	// clients. Default 5.
+	Attempts int
+
+	// Retry is how long the copy rests after a failure, or when its end is put off.
+	// Default 10 s.
 	Retry time.Duration
 
 	Logger *slog.Logger
@@ -62,6 +68,7 @@ type Storage struct {
 	mu        sync.Mutex // guards the observers, and done while it is set
 	observers []*observer
 
+	putOff  int                   // how often the end was
 	failure atomic.Pointer[error] // the copy's last one
 	ctx     context.Context       // ends with Close
 	stop    context.CancelFunc
@@ -91,6 +98,9 @@ var (
 func Open(ctx context.Context, o Options) (*Storage, error) {
 	if o.Grace == 0 {
 		o.Grace = time.Second
+	}
+	if o.Attempts == 0 {
+		o.Attempts = 5
 	}
 	if o.Retry == 0 {
 		o.Retry = 10 * time.Second

@@ -27,7 +27,8 @@ func (s *Storage) run() {
 			s.failure.Store(&err)
 			s.log.Error("the import does not get on; clients are served as before", "err", err, "again_in", s.opts.Retry)
 		} else {
-			s.log.Info("the import waits for transactions that have voted and do not finish", "again_in", s.opts.Retry)
+			s.putOff++
+			s.log.Info("the end of the import waits for transactions that are under way", "again_in", s.opts.Retry)
 		}
 		sleep(s.ctx, s.opts.Retry)
 	}
@@ -62,7 +63,7 @@ func (s *Storage) attempt(ctx context.Context) (done bool, err error) {
 	if err := s.verify(ctx); err != nil {
 		return false, err
 	}
-	if !s.gate.close(ctx, s.opts.Grace) {
+	if !s.gate.close(ctx, s.opts.Grace, s.putOff >= s.opts.Attempts) {
 		return false, nil
 	}
 	defer s.gate.open()
