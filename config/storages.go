@@ -96,7 +96,19 @@ var (
 	_ Storage = (*DelayedStorage)(nil)
 	_ Storage = (*Database)(nil)
 	_ Storage = (*Use)(nil)
+	_ Storage = (*Import)(nil)
 )
+
+// Import is a database that is served while it is imported from another storage
+// into a data file. No section names it: a command line does.
+type Import struct {
+	Section
+	Source      Storage
+	Destination *FileStorage
+}
+
+// Parts returns source and destination.
+func (i *Import) Parts() []Storage { return some(i.Source, i.Destination) }
 
 // FileStorage is the section <filestorage>: a Data.fs.
 type FileStorage struct {

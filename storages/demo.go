@@ -13,7 +13,6 @@ import (
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/zodb"
-	"github.com/zaridb/zari/zodb/pickle"
 )
 
 // openDemo opens changes over a base. What is not configured is kept in memory,
@@ -67,7 +66,7 @@ func (o *opener) openScratch(ctx context.Context) (zodb.Storage, error) {
 	}
 	so := o.store()
 	so.Without = store.Undo | store.Delete
-	s, err := store.Open(ctx, memstorage.New(memstorage.Options{Name: "memory", Blobs: files, PackGC: true, References: pickle.References}), so)
+	s, err := store.Open(ctx, memstorage.New(memstorage.Options{Name: "memory", Blobs: files, PackGC: true, References: references}), so)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

@@ -120,6 +120,9 @@ func (o *opener) open(ctx context.Context, c config.Storage, blobDir string) (zo
 func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) (zodb.Storage, error) {
 	switch c := c.(type) {
 	case *config.FileStorage:
+		if err := refuseUnfinished(c.Path); err != nil {
+			return nil, err
+		}
 		return o.openFile(ctx, c, blobDir)
 	case *config.MappingStorage:
 		return o.openMapping(ctx, c, blobDir)
@@ -130,6 +133,8 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 		return o.open(ctx, c.Storage, c.BlobDir)
 	case *config.DemoStorage:
 		return o.openDemo(ctx, c)
+	case *config.Import:
+		return o.openImport(ctx, c)
 	case *config.ClientStorage:
 		return o.openClient(ctx, c, blobDir)
 	case *config.Database:

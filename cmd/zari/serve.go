@@ -32,6 +32,12 @@ zope.conf or zodb.conf will do: its databases are served by their names.
 A client that asks for storage 1@2026-11-01T10:00 (UTC), 1@-2h or 1@0xTID in place
 of storage 1 reads the database as it was then.
 
+With --import SOURCE clients are served at once from SOURCE, a file or a URL as
+zari copy takes them, while it is copied to Data.fs. What they write is kept in
+Data.fs.import until the copy is complete; then Data.fs is the database, and SOURCE
+is not needed any more. Nobody else may write to SOURCE meanwhile. A server that is
+killed goes on when it is started again with the same command.
+
 Metrics for Prometheus are at http://127.0.0.1:8102/metrics, /healthz and /readyz
 beside them; see --metrics-address.
 
@@ -45,6 +51,7 @@ const serveExample = `  zari serve Data.fs
   zari serve zeo://central.example.com:8100
   zari serve -C /etc/zope/zeo.conf
   zari serve -a 8100 -C zope.conf
+  zari serve --import 'file:///old/Data.fs?blobstorage_dir=/old/blobs' --blob-dir blobs Data.fs
 
   # then, in Python:
   #   import ZEO; connection = ZEO.connection(('127.0.0.1', 8100))`
@@ -60,6 +67,7 @@ type serveFlags struct {
 	address  string
 	config   string
 	blobDir  string
+	from     string // --import
 	metrics  string
 	readOnly bool
 	drain    time.Duration
@@ -85,6 +93,7 @@ func newServeCommand() *cobra.Command {
 	flags.StringVarP(&f.address, "address", "a", "", "where clients connect: HOST:PORT, PORT, or the path of a Unix socket (default "+defaultAddress+")")
 	flags.StringVarP(&f.config, "configure", "C", "", "a zeo.conf")
 	flags.StringVar(&f.blobDir, "blob-dir", "", "directory for blobs")
+	flags.StringVar(&f.from, "import", "", "serve the database of this file or URL, and copy it to Data.fs meanwhile")
 	flags.StringVar(&f.metrics, "metrics-address", "", "where metrics and health are: HOST:PORT, or off (default "+defaultMetrics+", if that is free)")
 	flags.BoolVar(&f.readOnly, "read-only", false, "let no client write; files are not locked")
 	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long voted transactions may take to finish when the server is told to end")
@@ -109,8 +118,16 @@ func (f *serveFlags) load(args []string) (*config.Config, error) {
 		if f.blobDir != "" {
 			return nil, errors.New("--blob-dir does not go with -C: name the directory in the file")
 		}
+		if f.from != "" {
+			return nil, errors.New("--import does not go with -C: name the Data.fs to import into on the command line")
+		}
 	} else if cfg, err = f.single(args[0]); err != nil {
 		return nil, err
+	}
+	if f.from != "" {
+		if err := f.importing(cfg); err != nil {
+			return nil, err
+		}
 	}
 	return cfg, f.override(cfg)
 }
@@ -149,6 +166,24 @@ func (f *serveFlags) addBlobs(s config.Storage) error {
 		return errors.New("--blob-dir goes with a Data.fs that has no blobs otherwise")
 	}
 	file.BlobDir = f.blobDir
+	return nil
+}
+
+// importing has the one file of the configuration filled from another storage.
+func (f *serveFlags) importing(cfg *config.Config) error {
+	if f.readOnly {
+		return errors.New("--import does not go with --read-only: it writes what it copies")
+	}
+	source, notes, err := config.FindStorage(f.from, nil)
+	if err != nil {
+		return fmt.Errorf("--import: %w", err)
+	}
+	destination, ok := cfg.Storages[0].(*config.FileStorage)
+	if !ok {
+		return errors.New("--import fills a Data.fs: name one as the destination; zari copy fills any storage")
+	}
+	cfg.Notes = append(cfg.Notes, notes...)
+	cfg.Storages[0] = &config.Import{Section: config.Section{Type: "import", Name: "1"}, Source: source, Destination: destination}
 	return nil
 }
 

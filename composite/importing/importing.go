@@ -114,6 +114,11 @@ func Open(ctx context.Context, o Options) (*Storage, error) {
 		return nil, fmt.Errorf("import: %w", err)
 	}
 	s.oids = allocator{storage: s, state: state, next: state.Next}
+	if _, blobs := zodb.As[zodb.BlobStore](o.Source); blobs {
+		if _, ok := zodb.As[zodb.BlobStore](o.Destination); !ok {
+			return nil, fmt.Errorf("import: the source %s keeps blobs, and the destination %s has no place for them", o.Source.Info().Name, o.Destination.Info().Name)
+		}
+	}
 	if s.front, err = o.Lay(ctx, o.Source, o.Journal); err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
