@@ -19,24 +19,56 @@ import (
 func TestPowerLoss(t *testing.T) {
 	ids := []ID{{1, 10}, {1, 11}, {0x1234, 11}, {2, 12}}
 	for _, mode := range []vfs.CrashMode{vfs.Worst, vfs.Ordered} {
-		done := false
-		for cut := 1; !done; cut++ {
-			fs := vfs.Crash(nil, mode, 1)
-			fs.CutPowerAt(cut)
-			placed, err := placeAll(fs, ids)
-			if done = err == nil; !done && !errors.Is(err, vfs.ErrPowerLost) {
-				t.Fatalf("cut at %d: %v", cut, err)
-			}
-			for seed := range uint64(4) {
-				checkAfterCrash(t, fs.CrashClone(seed), placed, fmt.Sprintf("mode %d, cut at %d, seed %d", mode, cut, seed))
+		for how, place := range map[string]func(vfs.FS, []ID) (map[ID]bool, error){"one by one": placeEach, "together": placeTogether} {
+			done := false
+			for cut := 1; !done; cut++ {
+				fs := vfs.Crash(nil, mode, 1)
+				fs.CutPowerAt(cut)
+				placed, err := place(fs, ids)
+				if done = err == nil; !done && !errors.Is(err, vfs.ErrPowerLost) {
+					t.Fatalf("cut at %d: %v", cut, err)
+				}
+				for seed := range uint64(4) {
+					checkAfterCrash(t, fs.CrashClone(seed), placed, fmt.Sprintf("%s, mode %d, cut at %d, seed %d", how, mode, cut, seed))
+				}
 			}
 		}
 	}
 }
 
+// placeTogether places the blobs in two steps.
+func placeTogether(fs vfs.FS, ids []ID) (placed map[ID]bool, err error) {
+	placed = make(map[ID]bool)
+	d, err := Open(fs, "db/blobs", "")
+	if err != nil {
+		return placed, err
+	}
+	temp, err := d.TempDir()
+	if err != nil {
+		return placed, err
+	}
+	for _, part := range [][]ID{ids[:1], ids[1:]} {
+		var list []Staged
+		for _, id := range part {
+			s := Staged{filepath.Join(temp, fmt.Sprint(id.OID, id.TID)), id}
+			if err := writeFile(fs, s.Path, content(id)); err != nil {
+				return placed, err
+			}
+			list = append(list, s)
+		}
+		if err := d.PlaceAll(list); err != nil {
+			return placed, err
+		}
+		for _, id := range part {
+			placed[id] = true
+		}
+	}
+	return placed, nil
+}
+
 func content(id ID) string { return strings.Repeat(fmt.Sprintf("%v %v\n", id.OID, id.TID), 200) }
 
-func placeAll(fs vfs.FS, ids []ID) (placed map[ID]bool, err error) {
+func placeEach(fs vfs.FS, ids []ID) (placed map[ID]bool, err error) {
 	placed = make(map[ID]bool)
 	d, err := Open(fs, "db/blobs", "")
 	if err != nil {

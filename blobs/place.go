@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -26,6 +28,12 @@ func (d *Dir) Load(oid zodb.OID, tid zodb.TID) (string, error) {
 	return path, nil
 }
 
+// Staged is a file that is to become a blob.
+type Staged struct {
+	Path string
+	ID
+}
+
 // Place moves the file src into the place of the blob, in the place of what may
 // be there, and takes away the permission to write it. When it returns nil, the
 // blob's bytes, name and folders are durable, and src is gone.
@@ -33,30 +41,63 @@ func (d *Dir) Load(oid zodb.OID, tid zodb.TID) (string, error) {
 // After an error the blob may or may not be in place, and src may be gone:
 // [Dir.Remove] makes sure that it is not there.
 func (d *Dir) Place(src string, oid zodb.OID, tid zodb.TID) error {
-	dir, err := d.OIDDir(oid)
-	if err != nil {
-		return err
-	}
-	if err := d.seal(src, dir); err != nil {
-		return err
-	}
-	err = d.move(src, oid, tid)
-	if errors.Is(err, syscall.EXDEV) {
-		err = d.moveAcross(src, dir, oid, tid)
-	}
-	if err != nil {
-		return err
-	}
-	return d.syncUp(dir)
+	return d.PlaceAll([]Staged{{src, ID{oid, tid}}})
 }
 
-// seal makes a file read-only and its bytes durable. The folder dir says who may
-// read it.
-func (d *Dir) seal(name, dir string) error {
-	folder, err := d.fs.Stat(dir)
-	if err != nil {
+// PlaceAll is Place for several blobs. It costs less than placing one after the
+// other: files are synced at the same time, and each folder once. After an error
+// any of them may or may not be in place.
+func (d *Dir) PlaceAll(list []Staged) error {
+	if err := d.sealAll(list); err != nil {
 		return err
 	}
+	for _, s := range list {
+		err := d.move(s.Path, s.OID, s.TID)
+		if errors.Is(err, syscall.EXDEV) {
+			err = d.moveAcross(s.Path, s.OID, s.TID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return d.syncUp(list)
+}
+
+// sealers is how many files are synced at a time.
+const sealers = 8
+
+// sealAll makes the folders of the blobs, and seals the files.
+func (d *Dir) sealAll(list []Staged) error {
+	var g errgroup.Group
+	g.SetLimit(sealers)
+	for _, s := range list {
+		mode, err := d.folderMode(s.OID)
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		g.Go(func() error { return d.seal(s.Path, mode) })
+	}
+	return g.Wait()
+}
+
+// folderMode returns the mode of the folder of oid, which it makes if need be.
+func (d *Dir) folderMode(oid zodb.OID) (fs.FileMode, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dir := d.oidDir(oid)
+	if err := d.fs.MkdirAll(dir, dirPerm); err != nil {
+		return 0, err
+	}
+	folder, err := d.fs.Stat(dir)
+	if err != nil {
+		return 0, err
+	}
+	return folder.Mode(), nil
+}
+
+// seal makes a file read-only and its bytes durable. The mode of its folder says
+// who may read it.
+func (d *Dir) seal(name string, folder fs.FileMode) error {
 	file, err := d.fs.Stat(name)
 	if err != nil {
 		return err
@@ -64,7 +105,7 @@ func (d *Dir) seal(name, dir string) error {
 	if !file.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file: it cannot be a blob", name)
 	}
-	perm := file.Mode().Perm()&^0o222 | folder.Mode().Perm()&0o444
+	perm := file.Mode().Perm()&^0o222 | folder.Perm()&0o444
 	if err := d.fs.Chmod(name, perm); err != nil {
 		return err
 	}
@@ -87,10 +128,13 @@ func (d *Dir) move(src string, oid zodb.OID, tid zodb.TID) error {
 
 // moveAcross places a file that lies in another file system: a copy beside the
 // blobs is made, so that the blob still appears whole or not at all.
-func (d *Dir) moveAcross(src, dir string, oid zodb.OID, tid zodb.TID) error {
+func (d *Dir) moveAcross(src string, oid zodb.OID, tid zodb.TID) error {
 	near, err := d.copyNear(src, fmt.Sprintf("%v-%v.copy", oid, tid))
 	if err == nil {
-		err = d.seal(near, dir)
+		var mode fs.FileMode
+		if mode, err = d.folderMode(oid); err == nil {
+			err = d.seal(near, mode)
+		}
 	}
 	if err == nil {
 		err = d.move(near, oid, tid)
@@ -125,19 +169,28 @@ func (d *Dir) copyNear(src, name string) (near string, err error) {
 	return near, errors.Join(err, out.Close())
 }
 
-// syncUp makes the entries of dir and of all folders above it durable. It does
-// not ask which of them are new: another process that shares the directory may
-// have made them, and not have synced them. Syncing what is clean costs little.
-func (d *Dir) syncUp(dir string) error {
-	for {
-		if err := d.fs.SyncDir(dir); err != nil {
-			return err
-		}
-		if dir == d.root {
-			return nil
-		}
-		dir = filepath.Dir(dir)
+// syncUp makes the entries of the blobs' folders and of all folders above them
+// durable, from the deepest up. It does not ask which of them are new: another
+// process that shares the directory may have made them, and not have synced them.
+// Syncing what is clean costs little.
+func (d *Dir) syncUp(list []Staged) error {
+	level := make(map[string]bool, len(list))
+	for _, s := range list {
+		level[d.oidDir(s.OID)] = true
 	}
+	for len(level) > 0 {
+		above := make(map[string]bool)
+		for dir := range level {
+			if err := d.fs.SyncDir(dir); err != nil {
+				return err
+			}
+			if dir != d.root {
+				above[filepath.Dir(dir)] = true
+			}
+		}
+		level = above
+	}
+	return nil
 }
 
 // Remove removes the blob, and the folders that become empty by it. There being

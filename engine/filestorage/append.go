@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/zaridb/zari/blobs"
 	"github.com/zaridb/zari/datafs"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/txnlog"
@@ -285,8 +286,10 @@ func (s *Storage) publish(p *plan) {
 	s.gen.end, s.gen.head = p.end, p.head
 }
 
-// placeBlobs moves the staged blobs into place, and returns which.
+// placeBlobs moves the staged blobs into place, and returns which. With an error
+// some of them may be there.
 func (s *Storage) placeBlobs(batch []*txnlog.Txn) (placed []blobID, err error) {
+	var staged []blobs.Staged
 	for _, t := range batch {
 		for i := range t.Records {
 			r := &t.Records[i]
@@ -294,16 +297,17 @@ func (s *Storage) placeBlobs(batch []*txnlog.Txn) (placed []blobID, err error) {
 				continue
 			}
 			if s.blobs == nil {
-				return placed, fmt.Errorf("object %v: %w", r.OID, errNoBlobs)
+				return nil, fmt.Errorf("object %v: %w", r.OID, errNoBlobs)
 			}
-			// Also one that cannot be placed may be there.
-			placed = append(placed, blobID{OID: r.OID, TID: t.TID})
-			if err := s.blobs.Place(r.Blob, r.OID, t.TID); err != nil {
-				return placed, noSpace(err)
-			}
+			id := blobID{OID: r.OID, TID: t.TID}
+			placed = append(placed, id)
+			staged = append(staged, blobs.Staged{Path: r.Blob, ID: id})
 		}
 	}
-	return placed, nil
+	if len(staged) == 0 {
+		return nil, nil
+	}
+	return placed, noSpace(s.blobs.PlaceAll(staged))
 }
 
 // removeBlobs removes blobs of transactions that came to nothing. What cannot be

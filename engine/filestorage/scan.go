@@ -2,9 +2,9 @@ package filestorage
 
 import (
 	"context"
-	"errors"
 	"iter"
 
+	"github.com/zaridb/zari/blobs"
 	"github.com/zaridb/zari/datafs"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/txnlog"
@@ -26,6 +26,9 @@ func (s *Storage) Scan(ctx context.Context, from zodb.TID, dir store.Direction) 
 		}
 		defer v.release()
 		r := &txnReader{view: &v, storage: s, window: datafs.NewWindow(v.file, scanWindow)}
+		if s.blobs != nil {
+			r.blobs = s.blobs.Finder() // what is in the view was placed before it was taken
+		}
 		if dir == store.Backward {
 			err = r.backward(ctx, from, yield)
 		} else {
@@ -42,6 +45,7 @@ type txnReader struct {
 	*view
 	storage *Storage
 	window  *datafs.Window
+	blobs   *blobs.Finder // nil if there are none
 }
 
 // forward yields transactions until yield says no. An error is returned and not
@@ -184,7 +188,9 @@ func (r *txnReader) record(pos int64, h *datafs.DataHeader) (rec txnlog.Record, 
 		rec.Kind, rec.From = txnlog.Delete, 0
 		return rec, nil
 	}
-	rec.Blob, err = r.storage.blobOf(h.OID, h.TID)
+	if r.blobs != nil {
+		rec.Blob, err = r.blobs.Find(h.OID, h.TID)
+	}
 	return rec, err
 }
 
@@ -199,16 +205,4 @@ func (v *view) back(pos int64, h *datafs.DataHeader) ([]byte, zodb.TID, error) {
 	defer readBuffers.Put(buf)
 	data, err := v.data(pos, h, buf[:], 0)
 	return data, tid, err
-}
-
-// blobOf returns the path of a revision's blob, "" if it has none.
-func (s *Storage) blobOf(oid zodb.OID, tid zodb.TID) (string, error) {
-	if s.blobs == nil {
-		return "", nil
-	}
-	path, err := s.blobs.Load(oid, tid)
-	if _, ok := errors.AsType[*zodb.NoObjectError](err); ok {
-		return "", nil
-	}
-	return path, err
 }
