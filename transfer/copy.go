@@ -60,6 +60,9 @@ func Copy(ctx context.Context, dst, src zodb.Storage, o Options) (Result, error)
 		return Result{}, err
 	}
 	defer c.stage.close()
+	if dst.Info().ReadOnly {
+		return Result{}, fmt.Errorf("%s: %w", named("the destination", dst), zodb.ErrReadOnly)
+	}
 	if err := c.resume(ctx); err != nil {
 		return c.result, err
 	}
@@ -67,8 +70,8 @@ func Copy(ctx context.Context, dst, src zodb.Storage, o Options) (Result, error)
 	return c.result, err
 }
 
-// Check returns what Copy would do, without writing: the Result has its Resumed,
-// and an error says why Copy would refuse.
+// Check finds out what Copy would do, without writing: the Result has Resumed, and
+// an error says why Copy would refuse. dst may be open to be read only.
 func Check(ctx context.Context, dst, src zodb.Storage, o Options) (Result, error) {
 	c, err := newCopier(dst, src, o)
 	if err != nil {
@@ -105,9 +108,6 @@ func newCopier(dst, src zodb.Storage, o Options) (*copier, error) {
 	}
 	if _, ok := zodb.As[zodb.Restorer](dst); !ok {
 		return nil, fmt.Errorf("%s does not take transactions with given tids: %w", named("the destination", dst), errors.ErrUnsupported)
-	}
-	if dst.Info().ReadOnly {
-		return nil, fmt.Errorf("%s: %w", named("the destination", dst), zodb.ErrReadOnly)
 	}
 	if !o.WithoutBlobs {
 		c.blobs, _ = zodb.As[zodb.BlobStore](src)

@@ -34,15 +34,22 @@ func run(args []string) int {
 	root := newRootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
+	code := exitCode(err)
+	if err != nil && !errors.Is(err, errReported) {
+		fmt.Fprintln(os.Stderr, "zari:", err)
+	}
+	if code == exitUsage {
+		fmt.Fprintln(os.Stderr, "Try: zari --help")
+	}
+	return code
+}
+
+// exitCode returns the exit status that an error ends with.
+func exitCode(err error) int {
 	if err == nil {
 		return exitOK
 	}
-	if errors.Is(err, errReported) {
-		return exitFailure
-	}
-	fmt.Fprintln(os.Stderr, "zari:", err)
 	if _, ok := errors.AsType[usageError](err); ok {
-		fmt.Fprintln(os.Stderr, "Try: zari --help")
 		return exitUsage
 	}
 	return exitFailure
@@ -74,6 +81,7 @@ protocol.`,
 		newRefsCommand(),
 		newCheckCommand(),
 		newGCCommand(),
+		newCopyCommand(),
 		newBenchCommand(),
 		newStoragesTopic(),
 	)

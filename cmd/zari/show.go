@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/zaridb/zari/check"
-	"github.com/zaridb/zari/config"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
 )
@@ -80,17 +77,8 @@ func parseAt(s string) (zodb.TID, error) {
 	if s == "" {
 		return zodb.MaxTID, nil
 	}
-	if digits := strings.TrimPrefix(s, "0x"); len(digits) == 16 && !strings.ContainsAny(s, "-:") {
-		tid, err := strconv.ParseUint(digits, 16, 64)
-		if err != nil || zodb.TID(tid) >= zodb.MaxTID {
-			return 0, fmt.Errorf("%q is no transaction id", s)
-		}
-		return zodb.TID(tid) + 1, nil
-	}
-	if t, err := config.ParseTime(s); err == nil {
-		return zodb.TIDAt(t) + 1, nil
-	}
-	return 0, fmt.Errorf("%q is no time and no transaction id: write 2026-11-25T10:00:00, or 16 hex digits", s)
+	tid, err := parseTID(s)
+	return tid + 1, err
 }
 
 // shown is what zari show says of a revision.

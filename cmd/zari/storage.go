@@ -31,6 +31,15 @@ func openStorage(ctx context.Context, where string, readOnly bool) (zodb.Storage
 }
 
 func openStorageTo(ctx context.Context, w io.Writer, where string, readOnly bool) (zodb.Storage, error) {
+	c, err := findStorage(w, where)
+	if err != nil {
+		return nil, err
+	}
+	return openFound(ctx, w, where, c, readOnly)
+}
+
+// findStorage finds out what an argument names, and tells what is to be told of it.
+func findStorage(w io.Writer, where string) (config.Storage, error) {
 	c, notes, err := config.FindStorage(where, nil)
 	if err != nil {
 		return nil, usageError{err}
@@ -38,6 +47,11 @@ func openStorageTo(ctx context.Context, w io.Writer, where string, readOnly bool
 	for _, n := range notes {
 		fmt.Fprintln(w, n)
 	}
+	return c, nil
+}
+
+// openFound opens what findStorage has found.
+func openFound(ctx context.Context, w io.Writer, where string, c config.Storage, readOnly bool) (zodb.Storage, error) {
 	s, err := storages.Open(ctx, c, storages.Options{
 		ReadOnly: readOnly,
 		Logger:   slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})),
