@@ -7,6 +7,7 @@
 //     history, iterators, readers that must never see half a transaction.
 //   - files_test.go: one Data.fs written in turn by Python's FileStorage and by the server, compared object by object.
 //   - kill_test.go: kill -9 under load; every acknowledged commit is there afterwards, and Python opens the file.
+//   - copy_test.go: zari copy makes what copyTransactionsFrom makes; killed with kill -9 and started again it still does.
 //   - full_test.go: no space left; the commit fails, nothing is lost, and service goes on when there is space again.
 //   - upstream/: ZEO's and ZODB's own test suites, run against the binary (a program of its own: run.py there).
 //
@@ -16,5 +17,6 @@
 //	ZARI_SERVER  the server: a command with {conf} for its configuration file, or "runzeo" for Python's own; the zari
 //	             binary, built from this tree, otherwise
 //	ZARI_ROUNDS  rounds of kill -9 (5)
+//	ZARI_COPY_KILLS, ZARI_COPY_MB  kills of a copy (10), and the size of what is copied (4)
 //	CI           if set, a missing Python is a failure; otherwise the tests are skipped and say why
 package interop

@@ -66,6 +66,9 @@ func Copy(ctx context.Context, dst, src zodb.Storage, o Options) (Result, error)
 	if err := c.resume(ctx); err != nil {
 		return c.result, err
 	}
+	if err := c.stage.sweep(); err != nil {
+		return c.result, err
+	}
 	err = c.run(ctx)
 	return c.result, err
 }

@@ -265,6 +265,11 @@ func TestOneCopyAtATime(t *testing.T) {
 	os.WriteFile(filepath.Join(left, "0x01-left"), nil, 0o600)
 	copied(t, dst, w.s, transfer.Options{})
 	nothingStaged(t, dst)
+	if err := os.MkdirAll(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	copied(t, dst, w.s, transfer.Options{}) // nothing to copy any more
+	nothingStaged(t, dst)
 }
 
 func TestStoragesThatCannot(t *testing.T) {

@@ -15,6 +15,9 @@ import (
 
 var errNoBlobs = errors.New("the destination was opened without a directory for blobs")
 
+// stageName is the folder's name.
+const stageName = "zari-copy"
+
 // blobCopiers is how many blobs are copied at a time.
 const blobCopiers = 4
 
@@ -58,7 +61,7 @@ func (s *stage) open() error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(temp, "zari-copy")
+	dir := filepath.Join(temp, stageName)
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
@@ -67,6 +70,23 @@ func (s *stage) open() error {
 	}
 	s.dir = dir
 	return nil
+}
+
+// sweep opens the folder if a copy that was killed has left it, so that close
+// removes it also where there are no more blobs to copy.
+func (s *stage) sweep() error {
+	blobs, ok := zodb.As[zodb.BlobStore](s.dst)
+	if !ok {
+		return nil
+	}
+	temp, err := blobs.BlobTempDir()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(temp, stageName)); err != nil {
+		return nil // as nearly always; what else it may be is told when the folder is needed
+	}
+	return s.open()
 }
 
 // close removes what is left.

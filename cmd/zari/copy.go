@@ -10,12 +10,14 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/config/zconfig"
 	"github.com/zaridb/zari/transfer"
 	"github.com/zaridb/zari/zodb"
 )
@@ -62,6 +64,7 @@ type copyFlags struct {
 	verify       bool
 	withoutBlobs bool
 	json         bool
+	batch        byteSize
 	from, to     zodb.TID
 }
 
@@ -91,9 +94,32 @@ func newCopyCommand() *cobra.Command {
 	flags.BoolVar(&f.verify, "verify", false, "compare everything")
 	flags.BoolVar(&f.withoutBlobs, "without-blobs", false, "copy the records of blobs without their files")
 	flags.BoolVar(&f.json, "json", false, "print progress and result as lines of JSON")
+	flags.Var(&f.batch, "batch", "how much is committed at a time: an interrupted copy loses no more (default 16MB)")
 	flags.Var(tidFlag{&f.from}, "from", "leave out earlier transactions: objects that were not written since are missing then")
 	flags.Var(tidFlag{&f.to}, "to", "leave out later transactions")
 	return cmd
+}
+
+// byteSize is a flag for a number of bytes, as configuration files have it.
+type byteSize int64
+
+func (b *byteSize) Type() string { return "SIZE" }
+
+func (b *byteSize) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*b), 10)
+}
+
+// Set reads 100, 64KB, 16MB or 1GB.
+func (b *byteSize) Set(s string) error {
+	n, err := zconfig.ByteSize(s)
+	if err == nil && n < 1 {
+		err = errors.New("it must be positive")
+	}
+	*b = byteSize(n)
+	return err
 }
 
 // copying is one run of the command.
@@ -319,7 +345,7 @@ func (c *copying) explain(ctx context.Context) error {
 }
 
 func (c *copying) options() transfer.Options {
-	return transfer.Options{From: c.from, To: c.to, WithoutBlobs: c.withoutBlobs, Progress: c.bar.show}
+	return transfer.Options{From: c.from, To: c.to, WithoutBlobs: c.withoutBlobs, BatchBytes: int64(c.batch), Progress: c.bar.show}
 }
 
 func (c *copying) copy(ctx context.Context) error {
