@@ -320,7 +320,7 @@ func (w *treeWalk) complain(kind Kind, oid zodb.OID, format string, args ...any)
 		message += fmt.Sprintf(" (in the tree %v)", w.root.oid)
 	}
 	w.problems = append(w.problems, &Problem{
-		Kind: kind, Database: w.dbs[at.db].Name, Object: w.object(at), TID: tidText(w.seen[oid]), Message: message, from: at,
+		Kind: kind, Database: w.dbs[at.db].Name, Object: w.object(at), TID: tidText(w.seen[oid]), Message: message, from: w.root,
 	})
 }
 

@@ -56,6 +56,7 @@ func (g *Graph) paths(ctx context.Context, problems []*Problem) error {
 		if s.wanted[p.from] {
 			p.Warning = p.Warning || rooted
 			p.Message += "; no root leads to this object"
+			p.idle = rooted && p.ofTree()
 			continue
 		}
 		p.Path = s.path(p.from)

@@ -60,15 +60,16 @@ type Problem struct {
 	Offset int64  `json:"offset,omitempty"`
 	Record string `json:"record,omitempty"` // what is there: "data record" ...
 
-	// Of objects. Path leads from a root to Object, both included; it is empty if
-	// there is none.
+	// Of objects. Path leads from a root to Object, or to the tree that it is in, both
+	// included; it is empty if there is none.
 	Object *Object  `json:"object,omitempty"`
 	TID    string   `json:"tid,omitempty"` // that wrote Object
 	Target *Object  `json:"target,omitempty"`
 	Found  string   `json:"found,omitempty"` // the class that Target has
 	Path   []Object `json:"path,omitempty"`
 
-	from place // Object, for the search of its path
+	from place // where Path ends
+	idle bool  // it is of a tree that nobody uses
 }
 
 // String returns the problem in one line, or more where there is a path.
@@ -161,6 +162,11 @@ func (r *Report) progress(step string, done, total int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Progress(step, done, total)
+}
+
+// ofTree reports whether the problem is one of a tree.
+func (p *Problem) ofTree() bool {
+	return p.Kind == KindTree || p.Kind == KindInlineBucket || p.Kind == KindSeparator
 }
 
 func className(c pickle.Class) string {

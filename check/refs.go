@@ -262,7 +262,9 @@ func (g *Graph) tell(ctx context.Context) error {
 		return err
 	}
 	for _, p := range g.found {
-		g.report.add(p)
+		if !p.idle {
+			g.report.add(p)
+		}
 	}
 	g.found = nil
 	for name, n := range g.unresolved {
