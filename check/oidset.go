@@ -17,7 +17,6 @@ const setPage = 1024
 type oidSet struct {
 	mu    sync.RWMutex
 	pages map[uint64]*[setPage / 64]uint64
-	n     int
 }
 
 func newOIDSet() *oidSet { return &oidSet{pages: make(map[uint64]*[setPage / 64]uint64)} }
@@ -38,7 +37,6 @@ func (s *oidSet) add(oid zodb.OID) bool {
 		return false
 	}
 	*word |= bit
-	s.n++
 	return true
 }
 
@@ -47,13 +45,6 @@ func (s *oidSet) has(oid zodb.OID) bool {
 	defer s.mu.RUnlock()
 	p := s.pages[uint64(oid)/setPage]
 	return p != nil && p[oid%setPage/64]&(1<<(oid%64)) != 0
-}
-
-// len counts the oids.
-func (s *oidSet) len() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.n
 }
 
 // all yields the oids in order, those that there are when it comes to their page.
