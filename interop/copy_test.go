@@ -81,14 +81,6 @@ func TestCopyIsWhatPythonCopies(t *testing.T) {
 	}
 }
 
-// needZari skips a test of the binary where another server is tested.
-func needZari(t *testing.T) {
-	t.Helper()
-	if setup.zari == "" {
-		t.Skip("the server is not zari")
-	}
-}
-
 // TestCopyKilled kills a copy with kill -9 again and again, each time at another moment. Started again it goes on, and what comes
 // out is equal to the source, and nothing is left lying around.
 func TestCopyKilled(t *testing.T) {

@@ -180,7 +180,7 @@ func (f *serveFlags) importing(cfg *config.Config) error {
 	}
 	destination, ok := cfg.Storages[0].(*config.FileStorage)
 	if !ok {
-		return errors.New("--import fills a Data.fs: name one as the destination; zari copy fills any storage")
+		return errors.New("--import fills a Data.fs: name one as the destination")
 	}
 	cfg.Notes = append(cfg.Notes, notes...)
 	cfg.Storages[0] = &config.Import{Section: config.Section{Type: "import", Name: "1"}, Source: source, Destination: destination}
