@@ -96,6 +96,29 @@ func TestViewKeys(t *testing.T) {
 	}
 }
 
+// FuzzViewName asks for whatever name a client may send. What is found is found
+// again under its key, which is the tid in its one form.
+func FuzzViewName(f *testing.F) {
+	for _, name := range []string{"1@2026-11-01T10:00", "1@-2h", "1@0x1", "1@2020-01-01T10:30+02:00", "1", "@", "1@-9999d"} {
+		f.Add(name)
+	}
+	s, err := OpenURL(context.Background(), filepath.Join(f.TempDir(), "Data.fs"), Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer s.Close()
+	v := Views{Storages: map[string]zodb.Storage{"1": s}, Now: func() time.Time { return time.Unix(2e9, 0) }}
+	f.Fuzz(func(t *testing.T, name string) {
+		key, _, err := v.Find(name)
+		if err != nil {
+			return
+		}
+		if again, _, err := v.Find(key); err != nil || again != key || len(key) != len("1@0x0123456789abcdef") {
+			t.Errorf("%q is %q, and that is %q, %v", name, key, again, err)
+		}
+	})
+}
+
 func TestViewsRefused(t *testing.T) {
 	v, tids := three(t)
 	for name, want := range map[string]string{

@@ -7,6 +7,7 @@ import transaction
 import ZEO
 import ZODB
 from ZEO.Exceptions import ClientDisconnected, ClientStorageError
+from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 
 # What a commit may end with when the server is killed under it: its outcome is unknown, the client goes on.
@@ -21,9 +22,24 @@ def address(text):
     return host or '127.0.0.1', int(port)
 
 
+def storage(text, **options):
+    """Open a storage over ZEO: waits 60 s for a server that is being restarted."""
+    return ZEO.client(address(text), **{'wait_timeout': 60, 'min_disconnect_poll': 0.1, **options})
+
+
 def database(text, **options):
-    """Open a database over ZEO: waits 60 s for a server that is being restarted."""
-    return ZODB.DB(ZEO.client(address(text), wait_timeout=60, min_disconnect_poll=0.1, **options))
+    """Open a database over ZEO, likewise."""
+    return ZODB.DB(storage(text, **options))
+
+
+def opened(place, compress=None, **options):
+    """Open a database: file:FILE or zeo:ADDRESS; with zc.zlibstorage in between if compress is true or false."""
+    kind, _, place = place.partition(':')
+    base = FileStorage(place, **options) if kind == 'file' else storage(place, **options)
+    if compress is not None:
+        from zc.zlibstorage import ZlibStorage
+        base = ZlibStorage(base, compress)
+    return ZODB.DB(base)
 
 
 def say(**answer):

@@ -1,6 +1,7 @@
-"""Compares a served storage with its file as Python's FileStorage reads it, object by object: compare.py ADDRESS FILE.
+"""Compares a served storage with its file as Python's FileStorage reads it, object by object: compare.py ADDRESS FILE [zlib].
 
-The file is opened read-only beside the server, which must be idle meanwhile.
+The file is opened read-only beside the server, which must be idle meanwhile; with zlib as it is to be read through
+zc.zlibstorage.
 """
 import itertools
 import sys
@@ -11,8 +12,10 @@ from ZODB.utils import maxtid, p64, u64
 
 import client
 
-db = client.database(sys.argv[1])
-served, direct = db.storage, FileStorage(sys.argv[2], read_only=True)
+served, direct = client.storage(sys.argv[1]), FileStorage(sys.argv[2], read_only=True)
+if 'zlib' in sys.argv[3:]:
+    from zc.zlibstorage import ZlibStorage
+    direct = ZlibStorage(direct)
 
 
 def same(what, one, two):
@@ -64,5 +67,5 @@ for oid in sorted(oids):
 same('undo log', [e['id'] for e in served.undoLog(0, 99)], [e['id'] for e in direct.undoLog(0, 99)])
 same('an unknown object', asked(served.loadBefore, p64(u64(max(oids)) + 1000), maxtid), 'POSKeyError')
 client.say(transactions=count, objects=len(oids), revisions=total)
-db.close()
+served.close()
 direct.close()
