@@ -46,6 +46,11 @@ func AppendPlain(dst []byte, v any) ([]byte, error) {
 }
 
 // EncodeRecord writes a ZODB data record: class and state with one memo.
+//
+// The names of classes are written as they are in the tree. In a pickle of a
+// protocol below 3 Python 3 looks up those of Python 2's library, such as
+// __builtin__.set, under their new names; in what is written here, of protocol 3, it
+// does not. Records of that age are of Python 2, which needs the old names.
 func EncodeRecord(class, state any) ([]byte, error) {
 	e := encoder{limit: MaxBytes, memo: map[identity]uint32{}}
 	err := e.pickle(class)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -43,6 +44,9 @@ func (d *Decoder) textFloat() error {
 	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return fmt.Errorf("bad float %q", s)
+	}
+	if math.IsNaN(f) {
+		f = math.Float64frombits(0x7ff8000000000000) // the NaN that Python reads, not Go's
 	}
 	return d.push(f)
 }
