@@ -113,21 +113,23 @@ func canonicalObject(o *pickle.Object) any {
 	if b, ok := pickle.Bytes(o); ok {
 		return b
 	}
-	if o.Making != pickle.Reduce || o.Built || len(o.Items) > 0 || len(o.Entries) > 0 || len(o.Args) != 1 {
+	class, _ := o.Class.(*pickle.Global)
+	if class == nil || len(o.Items) > 0 || len(o.Entries) > 0 {
 		return o
 	}
-	class, _ := o.Class.(*pickle.Global)
-	if class == nil {
+	if *class == zopeClass {
+		return zopeTimeOf(o)
+	}
+	if o.Making != pickle.Reduce || o.Built {
 		return o
 	}
 	switch *class {
-	case pickle.Global{Module: "builtins", Name: "set"}, pickle.Global{Module: "__builtin__", Name: "set"}:
-		if l, ok := o.Args[0].(*pickle.List); ok {
-			return &pickle.Set{Items: l.Items}
-		}
-	case pickle.Global{Module: "builtins", Name: "frozenset"}, pickle.Global{Module: "__builtin__", Name: "frozenset"}:
-		if l, ok := o.Args[0].(*pickle.List); ok {
-			return &pickle.Set{Items: l.Items}
+	case pickle.Global{Module: "builtins", Name: "set"}, pickle.Global{Module: "__builtin__", Name: "set"},
+		pickle.Global{Module: "builtins", Name: "frozenset"}, pickle.Global{Module: "__builtin__", Name: "frozenset"}:
+		if len(o.Args) == 1 {
+			if l, ok := o.Args[0].(*pickle.List); ok {
+				return &pickle.Set{Items: l.Items}
+			}
 		}
 	case pickle.Global{Module: "datetime", Name: "datetime"}:
 		return momentOf(o, 10)
@@ -135,26 +137,6 @@ func canonicalObject(o *pickle.Object) any {
 		return momentOf(o, 4)
 	}
 	return o
-}
-
-// moment is a date or a datetime without time zone: year, month, day, and so on,
-// the larger part first. Its length tells which.
-type moment string
-
-// momentOf reads the argument that datetime's classes pickle
-// (Modules/_datetimemodule.c). A fold stands in the month's high bit, and counts
-// for nothing in comparisons.
-func momentOf(o *pickle.Object, n int) any {
-	b, ok := pickle.Bytes(o.Args[0])
-	if !ok || len(b) != n {
-		return o
-	}
-	m := bytes.Clone(b)
-	m[2] &= 0x7f
-	if m[2] < 1 || m[2] > 12 {
-		return o
-	}
-	return moment(m)
 }
 
 // equal is a == b, where one object is equal to itself.
@@ -187,10 +169,10 @@ func (c *comparer) equal(a, b any) (bool, error) {
 		return ok && bytes.Equal(x, y), textError(a, b)
 	case moment:
 		y, ok := b.(moment)
-		if ok && len(x) != len(y) {
-			return false, refuse(Uncertain) // a datetime is a date, and not the same in all versions of Python
+		if ok && !x.like(y) {
+			return false, refuse(Uncertain)
 		}
-		return x == y && ok, nil
+		return ok && x == y, nil
 	case pickle.Tuple:
 		y, ok := b.(pickle.Tuple)
 		if !ok {
@@ -253,6 +235,10 @@ func equalNamed(a, b any) (equal, known bool, err error) {
 		}
 		return false, true, refuse(Uncertain)
 	}
+	if x, y, ok := zopeTimes(a, b); ok {
+		equal, err = x.equal(y)
+		return equal, true, err
+	}
 	if foreign(a) || foreign(b) {
 		return false, true, refuse(Uncertain)
 	}
@@ -290,6 +276,9 @@ func (c *comparer) less(a, b any) (bool, error) {
 	if _, known, err := equalReference(a, b); known {
 		return false, err
 	}
+	if x, y, ok := zopeTimes(a, b); ok {
+		return x.micros < y.micros, nil
+	}
 	if foreign(a) || foreign(b) {
 		return false, refuse(Uncertain)
 	}
@@ -310,8 +299,11 @@ func (c *comparer) less(a, b any) (bool, error) {
 			return bytes.Compare(x, y) < 0, nil
 		}
 	case moment:
-		if y, ok := b.(moment); ok && len(x) == len(y) {
-			return x < y, nil
+		if y, ok := b.(moment); ok {
+			if !x.like(y) {
+				return false, refuse(Uncertain)
+			}
+			return x.at < y.at, nil
 		}
 	case pickle.Tuple:
 		if y, ok := b.(pickle.Tuple); ok {

@@ -24,10 +24,10 @@
 // with its own classes then, but a wrong merge would cost data.
 //
 // What is certain is the order and equality of None, bool, int, float, str,
-// bytes, tuples and lists of these, and datetime's date and naive datetime; the
-// equality of dicts and sets of them where Python asks for no more; and what
-// ZODB.ConflictResolution.PersistentReference says of references: equal if
-// object and database are, an error otherwise.
+// bytes, date, datetime within one time zone, Zope's DateTime, and tuples and
+// lists of these; the equality of dicts and sets of them where Python asks for no
+// more; and what ZODB.ConflictResolution.PersistentReference says of references:
+// equal if object and database are, an error otherwise.
 //
 // Python's C code converts what it loads into C types, and gives back what it
 // converted. So does this package: True in an IOBTree becomes 1, and a double in

@@ -31,6 +31,15 @@ from ZODB._compat import PersistentPickler
 from ZODB._compat import PersistentUnpickler
 from ZODB.POSException import ConflictError
 
+try:
+    import pytz
+except ImportError:
+    pytz = None
+try:
+    from DateTime import DateTime
+except ImportError:
+    DateTime = None
+
 UNCERTAIN = 5
 LEAF = 8  # keys of a bucket, so that splits are frequent
 
@@ -119,6 +128,19 @@ def moment(rnd):
     return d.replace(fold=rnd.randrange(2)) if rnd.random() < .1 else d
 
 
+def zone(rnd):
+    zones = [datetime.timezone.utc, datetime.timezone(datetime.timedelta(hours=rnd.randrange(2)))]
+    if pytz:
+        zones += [pytz.UTC, pytz.timezone('Europe/Vienna')]
+    return moment(rnd).replace(tzinfo=rnd.choice(zones))
+
+
+def zope_time(rnd):
+    if not DateTime:
+        return zone(rnd)
+    return DateTime(rnd.randrange(3), rnd.choice(('GMT+1', 'GMT+1', 'UTC')))
+
+
 KEYS = {
     'text': text,
     'int': lambda r: r.choice((r.randrange(-20, 20), r.randrange(-20, 20), 2 ** 70 + r.randrange(3), -2 ** 63, 2 ** 63)),
@@ -133,6 +155,8 @@ KEYS = {
     'moment': moment,
     'date': lambda r: moment(r).date(),
     'list': lambda r: [r.randrange(3) for _ in range(r.randrange(3))],
+    'zone': zone,
+    'zope': zope_time,
     'decimal': lambda r: decimal.Decimal(r.randrange(5)),
     'surrogate': lambda r: r.choice(('\ud800', '\udfff', '\ue000', 'a', '\U00010000', 'z\ud800')),
 }
@@ -153,7 +177,9 @@ VALUES = {
     'refs': lambda r: (make_ref(r), r.randrange(2)),
     'moment': moment,
     'moments': lambda r: (r.choice((moment(r), None, moment(r).date(), 1)),),
-    'zone': lambda r: moment(r).replace(tzinfo=datetime.timezone.utc),
+    'zone': zone,
+    'zope': zope_time,
+    'catalog': lambda r: (text(r), zope_time(r), r.choice((None, zone(r), ('a',)))),
     'decimal': KEYS['decimal'],
     'uuid': lambda r: uuid.UUID(int=r.randrange(3)),
     'class': lambda r: r.choice((dict, list)),
