@@ -100,4 +100,7 @@ type LogFile struct {
 	Level  pylog.Level   // level, default notset: all that the event log has
 	Format *pylog.Format // format and dateformat
 	Delay  bool          // delay: the file is made when the first line is written
+
+	// max-size, or when and interval, and old-files; zero: it does not rotate itself
+	Rotation pylog.Rotation
 }

@@ -38,7 +38,13 @@ func (l *loader) logFile(s *zconfig.Section) LogFile {
 		Delay: get(r, "delay", zconfig.Boolean, false),
 	}
 	f.Format = l.logFormat(r)
-	l.rotation(r, f)
+	f.Rotation = l.rotation(r, f)
+	if k := r.key("encoding"); k != nil && !strings.EqualFold(strings.ReplaceAll(k.Value, "-", ""), "utf8") {
+		l.note(k.Pos, "encoding is not used: logs are written in UTF-8")
+	}
+	if f.Delay && f.isStream() {
+		r.remark("delay", "means nothing for "+f.Path)
+	}
 	r.finish()
 	l.noSections(s)
 	return f
@@ -75,32 +81,46 @@ func classic(s string) (string, error) {
 	return s, nil
 }
 
-// rotation reads the keys that have the log file's owner rotate it. Zari leaves
-// that to those who rotate all logs.
-func (l *loader) rotation(r *reader, f LogFile) {
-	const instead = "does not rotate the log: move the file away (logrotate) and send SIGUSR2"
-	when := get(r, "when", text, "") != ""
-	size := get(r, "max-size", zconfig.ByteSize, 0) > 0
-	old := get(r, "old-files", count, 0) > 0
-	get(r, "interval", count, 0)
-	if (when || size || old) && f.isStream() {
-		l.fail(r.s.Pos, "", "%s cannot be rotated", f.Path)
-		return
+// rotation reads the keys that have a log file rotate itself. They go together as
+// in ZConfig.
+func (l *loader) rotation(r *reader, f LogFile) pylog.Rotation {
+	rotation := pylog.Rotation{
+		Size: get(r, "max-size", zconfig.ByteSize, 0),
+		Keep: get(r, "old-files", fewer, 0),
 	}
+	interval := get(r, "interval", fewer, 0)
+	when := get(r, "when", rhythm, "")
+	if when != "" {
+		rotation.Schedule, _ = pylog.ParseSchedule(when, interval) // it has been parsed once
+	}
+	wanted := when != "" || rotation.Size > 0 || rotation.Keep > 0 || interval > 0
 	switch {
-	case when:
-		r.remark("when", instead)
-	case size:
-		r.remark("max-size", instead)
-	case old:
-		r.remark("old-files", instead)
+	case !wanted:
+	case f.isStream():
+		l.fail(r.s.Pos, "", "%s cannot be rotated", f.Path)
+	case rotation.Keep == 0:
+		l.fail(r.s.Pos, "say how many are kept, with old-files", "%v rotates, and keeps no old files", r.s)
+	case when != "" && rotation.Size > 0:
+		l.fail(r.s.Pos, "leave out one", "%v: max-size and when exclude each other", r.s)
+	case when == "" && rotation.Size == 0:
+		l.fail(r.s.Pos, "say when to rotate, with max-size or when", "%v keeps old files, and does not rotate", r.s)
 	}
-	if k := r.key("encoding"); k != nil && !strings.EqualFold(strings.ReplaceAll(k.Value, "-", ""), "utf8") {
-		l.note(k.Pos, "encoding is not used: logs are written in UTF-8")
+	return rotation
+}
+
+// fewer reads a count that a person may mean.
+func fewer(s string) (int, error) {
+	const most = 10_000
+	n, err := count(s)
+	if err == nil && n > most {
+		err = fmt.Errorf("%d is more than %d", n, most)
 	}
-	if f.Delay && f.isStream() {
-		r.remark("delay", "means nothing for "+f.Path)
-	}
+	return n, err
+}
+
+func rhythm(s string) (string, error) {
+	_, err := pylog.ParseSchedule(s, 0)
+	return s, err
 }
 
 func (f *LogFile) isStream() bool { return f.Path == "STDOUT" || f.Path == "STDERR" }

@@ -49,7 +49,7 @@ func (l *Logs) open(f *LogFile) (io.Writer, error) {
 	case "STDERR":
 		return os.Stderr, nil
 	}
-	file, err := pylog.Open(f.Path, f.Delay)
+	file, err := pylog.Open(f.Path, f.Delay, f.Rotation)
 	if err != nil {
 		return nil, err
 	}

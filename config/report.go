@@ -48,6 +48,8 @@ type LogReport struct {
 type LogFileReport struct {
 	Path  string `json:"path"`
 	Level string `json:"level"` // the least that gets there
+	// Rotates tells that the server moves the file away by itself.
+	Rotates bool `json:"rotates"`
 }
 
 // LineReport is a message about a line of a file.
@@ -144,7 +146,7 @@ func reportStorage(s Storage) StorageReport {
 func (e *EventLog) report() *LogReport {
 	r := &LogReport{Level: e.Level.String(), Files: []LogFileReport{}}
 	for _, f := range e.Files {
-		r.Files = append(r.Files, LogFileReport{Path: f.Path, Level: max(f.Level, e.Level).String()})
+		r.Files = append(r.Files, LogFileReport{Path: f.Path, Level: max(f.Level, e.Level).String(), Rotates: f.Rotation.On()})
 	}
 	return r
 }
@@ -224,7 +226,11 @@ func (r *Report) writeLogs(b *strings.Builder) {
 		b.WriteString("  none: <eventlog> has no <logfile>\n")
 	default:
 		for _, f := range r.Logs.Files {
-			fmt.Fprintf(b, "  %s, from level %s\n", f.Path, f.Level)
+			fmt.Fprintf(b, "  %s, from level %s", f.Path, f.Level)
+			if f.Rotates {
+				b.WriteString(", rotates itself")
+			}
+			b.WriteString("\n")
 		}
 	}
 }

@@ -9,7 +9,8 @@
 //
 // and the format of its asctime, such as %Y-%m-%dT%H:%M:%S. A [Handler] is a
 // [log/slog.Handler] that writes such lines to an [io.Writer], which may be a
-// [File]: one that can be opened again after its file has been moved away.
+// [File]: one that can be opened again after its file has been moved away, or that
+// moves it away itself, by a [Rotation].
 //
 // A record's fields come from slog so: name is the attribute [NameKey] ("zari"
 // where there is none), message is the message followed by all other attributes

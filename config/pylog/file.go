@@ -5,28 +5,38 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 )
 
-// File is a log file that is appended to, and that can be opened anew after a
-// log rotation has moved it away. It may be used concurrently.
+// File is a log file that is appended to. It is opened anew after a log rotation
+// has moved it away, or moves itself away. It may be used concurrently.
 type File struct {
-	path string
+	path     string
+	rotation Rotation
+	now      func() time.Time
 
-	mu     sync.Mutex
-	f      *os.File // nil: not opened yet, or closed
-	closed bool
+	mu      sync.Mutex
+	f       *os.File // nil: not opened yet, or closed
+	regular bool     // and not a pipe or a device: it can be rotated
+	size    int64
+	next    time.Time // when the schedule rotates it
+	closed  bool
 }
 
 var _ io.WriteCloser = (*File)(nil)
 
 // Open opens the log file at path, and makes it if it is not there. With delay
 // that happens at the first write.
-func Open(path string, delay bool) (*File, error) {
-	f := &File{path: path}
+func Open(path string, delay bool, r Rotation) (*File, error) {
+	return open(path, delay, r, time.Now)
+}
+
+func open(path string, delay bool, r Rotation, now func() time.Time) (*File, error) {
+	f := &File{path: path, rotation: r, now: now}
 	if delay {
 		return f, nil
 	}
-	return f, f.Reopen()
+	return f, f.open()
 }
 
 // Write appends to the file.
@@ -41,16 +51,25 @@ func (f *File) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return f.f.Write(p)
+	if f.due(len(p)) {
+		_ = f.rotate() // the file grows on if it cannot be moved: lines are worth more
+	}
+	n, err := f.f.Write(p)
+	f.size += int64(n)
+	return n, err
 }
 
 // Reopen opens the file that is now at the path, and closes the one that was
-// open, which stays in use if there is an error.
+// open, which stays in use if there is an error. A file that rotates itself is
+// rotated, as ZConfig does.
 func (f *File) Reopen() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return os.ErrClosed
+	}
+	if f.rotation.On() && f.f != nil && f.regular && f.size > 0 {
+		return f.rotate()
 	}
 	old := f.f
 	if err := f.open(); err != nil || old == nil {
@@ -64,7 +83,18 @@ func (f *File) open() error {
 	if err != nil {
 		return err
 	}
-	f.f = file
+	info, err := file.Stat()
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	f.f, f.regular, f.size = file, info.Mode().IsRegular(), info.Size()
+	if s := f.rotation.Schedule; s != nil {
+		begun := f.now()
+		if f.size > 0 {
+			begun = info.ModTime()
+		}
+		f.next = s.next(begun)
+	}
 	return nil
 }
 

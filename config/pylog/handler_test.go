@@ -135,7 +135,7 @@ func TestLevels(t *testing.T) {
 
 func TestFileReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "zeo.log")
-	f, err := Open(path, true)
+	f, err := Open(path, true, Rotation{})
 	if err != nil {
 		t.Fatal(err)
 	}
