@@ -16,7 +16,7 @@ func TestCorpus(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			var got strings.Builder
-			if _, err := Check(file, environ).WriteTo(&got); err != nil {
+			if _, err := Check(file, false, environ).WriteTo(&got); err != nil {
 				t.Fatal(err)
 			}
 			compareGolden(t, strings.TrimSuffix(file, ".conf")+".expected", got.String())

@@ -60,10 +60,16 @@ type LineReport struct {
 	Hint string `json:"hint,omitempty"`
 }
 
-// Check reads the file at path and reports what it would have run. env looks up
-// environment variables, nil meaning the process's own.
-func Check(path string, env func(string) (string, bool)) *Report {
+// Check reads the file at path and reports what it would have run. With here it
+// also looks whether the files and folders that are needed are on this machine. env
+// looks up environment variables, nil meaning the process's own.
+func Check(path string, here bool, env func(string) (string, bool)) *Report {
 	c, err := LoadStorages(path, env)
+	if err == nil && here {
+		var notes []Note
+		notes, err = Look(c)
+		c.Notes = append(c.Notes, notes...)
+	}
 	if err != nil {
 		r := newReport(path)
 		r.Faults = faults(path, err)

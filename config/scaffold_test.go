@@ -36,7 +36,7 @@ func TestNew(t *testing.T) {
 			t.Errorf("%s: %v, it is now\n%s", path, err, text)
 		}
 		var report strings.Builder
-		if _, err := Check(path, environ).WriteTo(&report); err != nil {
+		if _, err := Check(path, false, environ).WriteTo(&report); err != nil {
 			t.Fatal(err)
 		}
 		compareGolden(t, filepath.Join("testdata", "new", k.Name+".expected"), report.String())
@@ -161,7 +161,7 @@ func TestCompleteCorpus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(Check(file, environ).Faults) == 0 && !bytes.Contains(text, []byte("%include")) {
+		if len(Check(file, false, environ).Faults) == 0 && !bytes.Contains(text, []byte("%include")) {
 			complete(t, string(text), "blobs")
 		}
 	}

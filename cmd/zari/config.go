@@ -12,7 +12,8 @@ import (
 
 const configCheckLong = `Say in plain words what a configuration file would have run: where clients
 connect, every storage and what it is made of, blobs, logs, and what in the file
-does not do what it would do with Python's server. Nothing is opened.
+does not do what it would do with Python's server. Nothing is opened. With --here,
+files and folders that are needed and are not there are faults, too.
 
 FILE is a zeo.conf, a zope.conf, a zodb.conf, or a file for zodbconvert.
 
@@ -21,6 +22,7 @@ EXIT STATUS
   2  it has faults, and each is reported with its line`
 
 const configCheckExample = `  zari config check /etc/zope/zeo.conf
+  zari config check --here zeo.conf
   zari config check --json zeo.conf | jq .storages`
 
 func newConfigCommand() *cobra.Command {
@@ -35,7 +37,7 @@ func newConfigCommand() *cobra.Command {
 }
 
 func newConfigCheckCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, here bool
 	cmd := &cobra.Command{
 		Use:     "check FILE",
 		Short:   "Say what a configuration file would have run",
@@ -43,15 +45,16 @@ func newConfigCheckCommand() *cobra.Command {
 		Example: configCheckExample,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return configCheck(cmd.OutOrStdout(), args[0], asJSON)
+			return configCheck(cmd.OutOrStdout(), args[0], here, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write the report as JSON")
+	cmd.Flags().BoolVar(&here, "here", false, "also look whether the files and folders that are needed are on this machine")
 	return cmd
 }
 
-func configCheck(w io.Writer, path string, asJSON bool) error {
-	r := config.Check(path, nil)
+func configCheck(w io.Writer, path string, here, asJSON bool) error {
+	r := config.Check(path, here, nil)
 	if err := writeReport(w, r, asJSON); err != nil {
 		return err
 	}

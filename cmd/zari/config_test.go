@@ -24,7 +24,7 @@ func write(t *testing.T, name, text string) string {
 func TestConfigCheck(t *testing.T) {
 	path := write(t, "zeo.conf", "<zeo>\n  address 8100\n  monitor-address 8101\n</zeo>\n<readonly 1>\n  <filestorage>\n    path Data.fs\n  </filestorage>\n</readonly>\n")
 	var out bytes.Buffer
-	if err := configCheck(&out, path, false); err != nil {
+	if err := configCheck(&out, path, false, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -37,7 +37,7 @@ func TestConfigCheck(t *testing.T) {
 		}
 	}
 	out.Reset()
-	if err := configCheck(&out, path, true); err != nil {
+	if err := configCheck(&out, path, false, true); err != nil {
 		t.Fatal(err)
 	}
 	var r config.Report
@@ -53,7 +53,7 @@ func TestConfigCheckFaults(t *testing.T) {
 	path := write(t, "zeo.conf", "<zeo>\n  adress 8100\n</zeo>\n<mappingstorage/>\n")
 	for _, asJSON := range []bool{false, true} {
 		var out bytes.Buffer
-		err := configCheck(&out, path, asJSON)
+		err := configCheck(&out, path, false, asJSON)
 		if !errors.As(err, new(usageError)) || !strings.HasSuffix(err.Error(), "has 2 faults") {
 			t.Errorf("%v", err)
 		}
@@ -61,7 +61,7 @@ func TestConfigCheckFaults(t *testing.T) {
 			t.Errorf("it says %s", out.String())
 		}
 	}
-	if err := configCheck(&bytes.Buffer{}, filepath.Join(t.TempDir(), "absent.conf"), true); !errors.As(err, new(usageError)) {
+	if err := configCheck(&bytes.Buffer{}, filepath.Join(t.TempDir(), "absent.conf"), false, true); !errors.As(err, new(usageError)) {
 		t.Errorf("an absent file: %v", err)
 	}
 }
