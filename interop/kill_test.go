@@ -31,7 +31,7 @@ func TestKill9(t *testing.T) {
 	addr := s.addr
 	var before []string // acknowledged in earlier rounds: not to be lost later either
 	for round := range rounds {
-		writers := startWriters(t, dir, addr, round)
+		writers := startWriters(t, dir, addr, round, forgetful()...)
 		// One kill while they connect and write for the first time, and two that meet them reconnecting.
 		for range 3 {
 			s = killUnderLoad(t, s, dir, writers, dice)
@@ -99,16 +99,21 @@ type writer struct {
 	ended            bool
 }
 
+// forgetful tells a writer of Python's server, which hands out oids twice.
+func forgetful() []string {
+	if setup.runzeo {
+		return []string{"forgetful"}
+	}
+	return nil
+}
+
 // startWriters starts two writers, with names that no other round has.
-func startWriters(t *testing.T, dir, addr string, round int) []*writer {
+func startWriters(t *testing.T, dir, addr string, round int, options ...string) []*writer {
 	t.Helper()
 	var writers []*writer
 	for i := range 2 {
 		w := &writer{round: fmt.Sprintf("r%d.", round)}
-		args := []string{addr, fmt.Sprintf("%s%d", w.round, i)}
-		if setup.runzeo {
-			args = append(args, "forgetful")
-		}
+		args := append([]string{addr, fmt.Sprintf("%s%d", w.round, i)}, options...)
 		w.program = launch(t, dir, "writer.py", args...)
 		w.said = sync.NewCond(&w.mu)
 		go w.listen()
