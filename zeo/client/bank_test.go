@@ -330,7 +330,7 @@ func testBank(t *testing.T, depth int) {
 	var wg sync.WaitGroup
 	var closers []func()
 	for i := range 2 {
-		c := open(t, client.Options{Addresses: []string{links[depth-1].proxy.addr}, MaxRetry: 50 * time.Millisecond, CacheBytes: int64(1 - 2*i) * 4000})
+		c := open(t, client.Options{Addresses: []string{links[depth-1].proxy.addr}, MaxRetry: 50 * time.Millisecond, CacheBytes: int64(1-2*i) * 4000})
 		for w := range 2 {
 			wg.Go(func() { b.write(c, fmt.Sprintf("client %d writer %d", i, w), uint64(10*i+w)) })
 		}

@@ -64,7 +64,7 @@ func allow(module, name string) error {
 	case "zodbpickle.binary", "ZopeUndo.Prefix.Prefix",
 		"builtins.set", "builtins.frozenset", "builtins.complex", "builtins.bytearray", "builtins.dict",
 		"__builtin__.set", "__builtin__.frozenset", "__builtin__.complex", "__builtin__.bytearray", "__builtin__.dict",
-		"_codecs.encode",              // how protocol 2 has bytes
+		"_codecs.encode",                                          // how protocol 2 has bytes
 		"ZODB.POSException._recon", "ZODB.POSException.UndoError", // in what Python's server says of an undo
 		"copy_reg._reconstructor", "copyreg._reconstructor", "__builtin__.object", "builtins.object":
 		return nil
