@@ -1,13 +1,10 @@
 package transfer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"os"
 
 	"github.com/zaridb/zari/zodb"
 )
@@ -58,7 +55,7 @@ type verifier struct {
 	opts     VerifyOptions
 	result   *Verification
 	progress Progress
-	buf      [2][]byte
+	files    fileComparer
 }
 
 // transactions reads ahead of the comparison.
@@ -149,61 +146,25 @@ func (v *verifier) reportRecord(d Difference) {
 }
 
 func (v *verifier) compareBlob(ctx context.Context, tid zodb.TID, oid zodb.OID) error {
-	var files [2]*os.File
+	var paths [2]string
 	for i, s := range []zodb.Storage{v.src, v.dst} {
 		blobs, ok := zodb.As[zodb.BlobStore](s)
 		if !ok {
 			return errors.ErrUnsupported
 		}
-		path, err := blobs.LoadBlob(ctx, oid, tid)
-		if err != nil {
+		var err error
+		if paths[i], err = blobs.LoadBlob(ctx, oid, tid); err != nil {
 			return err
 		}
-		if files[i], err = os.Open(path); err != nil {
-			return err
-		}
-		defer files[i].Close()
 	}
-	at, err := v.firstDifference(ctx, files)
+	at, size, err := v.files.firstDifference(ctx, paths[0], paths[1])
 	if err != nil {
 		return err
 	}
 	v.result.Blobs++
+	v.result.Bytes += size
 	if at >= 0 {
 		v.report(Difference{TID: tid, OID: oid, Object: true, Kind: OtherBlob, Detail: fmt.Sprintf("the files differ from byte %d on", at)})
 	}
 	return nil
-}
-
-// firstDifference returns where two files differ first, -1 if they are equal.
-func (v *verifier) firstDifference(ctx context.Context, files [2]*os.File) (int64, error) {
-	const piece = 1 << 20
-	at := int64(0)
-	for {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		var read [2][]byte
-		for i, f := range files {
-			if v.buf[i] == nil {
-				v.buf[i] = make([]byte, piece)
-			}
-			n, err := io.ReadFull(f, v.buf[i])
-			if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-				return 0, err
-			}
-			read[i] = v.buf[i][:n]
-		}
-		if !bytes.Equal(read[0], read[1]) {
-			n := 0
-			for n < min(len(read[0]), len(read[1])) && read[0][n] == read[1][n] {
-				n++
-			}
-			return at + int64(n), nil
-		}
-		v.result.Bytes += int64(len(read[0]))
-		if at += int64(len(read[0])); len(read[0]) < piece {
-			return -1, nil
-		}
-	}
 }

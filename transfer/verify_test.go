@@ -9,6 +9,7 @@ import (
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/transfer"
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/pickle"
 )
 
 // putBlob restores a transaction with one blob.
@@ -29,7 +30,11 @@ func putBlob(t *testing.T, s *store.Store, tid zodb.TID, oid zodb.OID, content s
 		t.Fatal(err)
 	}
 	b, _ := zodb.As[zodb.BlobTxn](txn)
-	if err := b.RestoreBlob(t.Context(), oid, []byte("blob"), 0, f.Name()); err != nil {
+	record, err := pickle.EncodeRecord(&pickle.Global{Module: "ZODB.blob", Name: "Blob"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.RestoreBlob(t.Context(), oid, record, 0, f.Name()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Append(t.Context(), []zodb.Txn{txn}); err != nil {
@@ -88,7 +93,8 @@ func TestVerifyNotices(t *testing.T) {
 		{"record missing", func(txns []txn) []txn { txns[0].records = txns[0].records[:1]; return txns }, "object 0x02: only in source"},
 		{"record more", func(txns []txn) []txn { txns[3].records = append(txns[3].records, zodb.TxnRecord{OID: 7}); return txns }, "object 0x07: only in destination"},
 		{"blob missing", func(txns []txn) []txn {
-			txns[4].blob, txns[4].records = "", records{{OID: 9, Data: []byte("blob")}}
+			record, _ := pickle.EncodeRecord(&pickle.Global{Module: "ZODB.blob", Name: "Blob"}, nil)
+			txns[4].blob, txns[4].records = "", records{{OID: 9, Data: record}}
 			return txns
 		}, "blob differs: only the source has a file"},
 		{"blob shorter", func(txns []txn) []txn { txns[4].blob = txns[4].blob[:2<<20]; return txns }, "blob differs: the files differ from byte 2097152 on"},
