@@ -16,6 +16,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1 // the command could not do what was asked
 	exitUsage   = 2 // the command line or a configuration file is wrong
+	exitTrouble = 2 // of commands that compare: they could not
 )
 
 // usageError marks errors that end with exitUsage.
@@ -25,6 +26,12 @@ type usageError struct{ error }
 var errReported = errors.New("problems were found")
 
 func (e usageError) Unwrap() error { return e.error }
+
+// troubleError marks errors that end with exitTrouble: of commands whose exit
+// status 1 is an answer, as diff's is.
+type troubleError struct{ error }
+
+func (e troubleError) Unwrap() error { return e.error }
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -38,7 +45,7 @@ func run(args []string) int {
 	if err != nil && !errors.Is(err, errReported) {
 		fmt.Fprintln(os.Stderr, "zari:", err)
 	}
-	if code == exitUsage {
+	if _, ok := errors.AsType[usageError](err); ok {
 		fmt.Fprintln(os.Stderr, "Try: zari --help")
 	}
 	return code
@@ -51,6 +58,9 @@ func exitCode(err error) int {
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
+	}
+	if _, ok := errors.AsType[troubleError](err); ok {
+		return exitTrouble
 	}
 	return exitFailure
 }
@@ -82,6 +92,10 @@ protocol.`,
 		newCheckCommand(),
 		newGCCommand(),
 		newCopyCommand(),
+		newDumpCommand(),
+		newHistoryCommand(),
+		newUndoCommand(),
+		newDiffCommand(),
 		newBenchCommand(),
 		newStoragesTopic(),
 	)

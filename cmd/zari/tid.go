@@ -55,3 +55,6 @@ func parseTID(s string) (zodb.TID, error) {
 
 // when shows a tid's time.
 func when(tid zodb.TID) string { return tid.Time().UTC().Format("2006-01-02 15:04:05.000000") }
+
+// isoTime is a tid's time for JSON.
+func isoTime(tid zodb.TID) string { return tid.Time().UTC().Format(time.RFC3339Nano) }
