@@ -50,6 +50,7 @@ func needZari(t *testing.T) {
 // TestCheckAsFsrefs plants missing objects and undone creations in a database that
 // Python made, and compares what is found with fsrefs.
 func TestCheckAsFsrefs(t *testing.T) {
+	needPython(t)
 	needZari(t)
 	dir := t.TempDir()
 	runPython(t, "realdata/sample_site.py", dir)
@@ -92,6 +93,7 @@ func decimal(t *testing.T, oid string) string {
 
 // TestCheckAsFstest damages a file at random: whatever fstest finds, check does.
 func TestCheckAsFstest(t *testing.T) {
+	needPython(t)
 	needZari(t)
 	dir := t.TempDir()
 	runPython(t, "realdata/sample_site.py", dir)
@@ -138,6 +140,7 @@ func TestCheckAsFstest(t *testing.T) {
 // TestGarbage compares zari gc with a plain search in Python, and with zc.zodbdgc if
 // that is there, on databases that refer to each other.
 func TestGarbage(t *testing.T) {
+	needPython(t)
 	needZari(t)
 	collector := exec.Command(setup.python, "-c", "import zc.zodbdgc").Run() == nil
 	if !collector {
