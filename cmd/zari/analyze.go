@@ -86,9 +86,9 @@ func (f *analyzeFlags) run(ctx context.Context, where string, out io.Writer) err
 }
 
 func (f *analyzeFlags) print(out io.Writer, a *check.Analysis) {
-	fmt.Fprintf(out, "%s, %s, from %s to %s\n", count(a.Transactions, "transaction"), size(a.Bytes), a.First.Format(time.DateTime), a.Last.Format(time.DateTime))
+	fmt.Fprintf(out, "%s, %s, from %s to %s\n", count(a.Transactions, "transaction"), bytesText(a.Bytes), a.First.Format(time.DateTime), a.Last.Format(time.DateTime))
 	fmt.Fprintf(out, "%s now, %s; %s, %s; %s\n",
-		count(a.Current.Records, "object"), size(a.Current.Bytes), count(a.Old.Records, "old revision"), size(a.Old.Bytes), count(a.Deleted, "deleted object"))
+		count(a.Current.Records, "object"), bytesText(a.Current.Bytes), count(a.Old.Records, "old revision"), bytesText(a.Old.Bytes), count(a.Deleted, "deleted object"))
 
 	fmt.Fprintf(out, "\n%9s  %9s  %9s  %9s  class (# now, - old)\n", "objects", "bytes", "old", "bytes")
 	most := int64(1)
@@ -100,7 +100,7 @@ func (f *analyzeFlags) print(out io.Writer, a *check.Analysis) {
 			fmt.Fprintf(out, "%48s%d more\n", "", len(a.Classes)-i)
 			break
 		}
-		fmt.Fprintf(out, "%9d  %9s  %9d  %9s  %s  %s\n", c.Current.Records, size(c.Current.Bytes), c.Old.Records, size(c.Old.Bytes),
+		fmt.Fprintf(out, "%9d  %9s  %9d  %9s  %s  %s\n", c.Current.Records, bytesText(c.Current.Bytes), c.Old.Records, bytesText(c.Old.Bytes),
 			c.Class, bar("#", c.Current.Bytes, most)+bar("-", c.Old.Bytes, most))
 	}
 
@@ -110,12 +110,12 @@ func (f *analyzeFlags) print(out io.Writer, a *check.Analysis) {
 		most = max(most, p.Bytes)
 	}
 	for _, p := range a.Growth {
-		fmt.Fprintf(out, "%-10s  %12d  %9d  %9d  %9s  %s\n", p.Name, p.Transactions, p.Records, p.New, size(p.Bytes), bar("#", p.Bytes, most))
+		fmt.Fprintf(out, "%-10s  %12d  %9d  %9d  %9s  %s\n", p.Name, p.Transactions, p.Records, p.New, bytesText(p.Bytes), bar("#", p.Bytes, most))
 	}
 
 	fmt.Fprintln(out, "\nlargest objects")
 	for _, l := range a.Largest {
-		fmt.Fprintf(out, "%9s  %v\n", size(l.Bytes), l.Object)
+		fmt.Fprintf(out, "%9s  %v\n", bytesText(l.Bytes), l.Object)
 	}
 }
 
@@ -123,17 +123,3 @@ const barWidth = 40
 
 // bar is a bar of n, the longest being that of most.
 func bar(what string, n, most int64) string { return strings.Repeat(what, int(n*barWidth/most)) }
-
-// size is a number of bytes for people.
-func size(n int64) string {
-	units := []string{"B", "kB", "MB", "GB", "TB"}
-	f, i := float64(n), 0
-	for f >= 1000 && i < len(units)-1 {
-		f /= 1000
-		i++
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
-}
