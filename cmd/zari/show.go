@@ -22,8 +22,7 @@ is given. --json tells everything without loss: zodb/pickle, View.AppendJSON, sa
 
 ` + storageHelp + `
 
---at shows the object as it was then: after the transaction with that id (16 hex
-digits), or at a time, as 2026-11-25T10:00:00 or 2026-11-25, in UTC.`
+` + tidHelp
 
 const showExample = `  zari show Data.fs 0x01
   zari show Data.fs 0x2a --at 2026-11-01
@@ -37,7 +36,7 @@ EXIT STATUS
   2  the command line is wrong`
 
 type showFlags struct {
-	at   string
+	at   zodb.TID
 	json bool
 	raw  bool
 }
@@ -55,9 +54,9 @@ func newShowCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			before, err := parseAt(f.at)
-			if err != nil {
-				return usageError{fmt.Errorf("--at: %w", err)}
+			before := zodb.MaxTID
+			if f.at != 0 {
+				before = f.at + 1
 			}
 			if f.json && f.raw {
 				return usageError{errors.New("--json and --raw exclude each other")}
@@ -66,19 +65,10 @@ func newShowCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.at, "at", "", "a time, or the id of a transaction (default: now)")
+	flags.Var(tidFlag{&f.at}, "at", "show the object as it was just after that transaction, or at that time")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	flags.BoolVar(&f.raw, "raw", false, "write the bytes of the record, two pickles")
 	return cmd
-}
-
-// parseAt reads a time or a tid, and returns the tid to load before.
-func parseAt(s string) (zodb.TID, error) {
-	if s == "" {
-		return zodb.MaxTID, nil
-	}
-	tid, err := parseTID(s)
-	return tid + 1, err
 }
 
 // shown is what zari show says of a revision.
