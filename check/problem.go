@@ -93,9 +93,12 @@ func (p *Problem) String() string {
 	}
 	b.WriteString(p.Message)
 	if len(p.Path) > 1 {
-		b.WriteString("\n    path:")
-		for _, o := range p.Path {
-			b.WriteString(" / " + o.String())
+		b.WriteString("\n    path: ")
+		for i, o := range p.Path {
+			if i > 0 {
+				b.WriteString(" / ")
+			}
+			b.WriteString(o.String())
 		}
 	}
 	return b.String()

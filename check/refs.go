@@ -2,9 +2,11 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -257,6 +259,9 @@ func (g *Graph) checkRoots(ctx context.Context) {
 
 // tell finds the paths of what was found, and hands it out.
 func (g *Graph) tell(ctx context.Context) error {
+	slices.SortStableFunc(g.found, func(a, b *Problem) int {
+		return cmp.Or(cmp.Compare(a.from.db, b.from.db), cmp.Compare(a.from.oid, b.from.oid))
+	})
 	with := g.found[:min(len(g.found), maxPaths)]
 	if err := g.paths(ctx, with); err != nil {
 		return err

@@ -90,7 +90,7 @@ func (f *analyzeFlags) print(out io.Writer, a *check.Analysis) {
 	fmt.Fprintf(out, "%s now, %s; %s, %s; %s\n",
 		count(a.Current.Records, "object"), bytesText(a.Current.Bytes), count(a.Old.Records, "old revision"), bytesText(a.Old.Bytes), count(a.Deleted, "deleted object"))
 
-	fmt.Fprintf(out, "\n%9s  %9s  %9s  %9s  class (# now, - old)\n", "objects", "bytes", "old", "bytes")
+	fmt.Fprintf(out, "\n%9s  %10s  %9s  %10s  class (# now, - old)\n", "objects", "bytes", "old", "bytes")
 	most := int64(1)
 	for _, c := range a.Classes {
 		most = max(most, c.Current.Bytes+c.Old.Bytes)
@@ -100,22 +100,22 @@ func (f *analyzeFlags) print(out io.Writer, a *check.Analysis) {
 			fmt.Fprintf(out, "%48s%d more\n", "", len(a.Classes)-i)
 			break
 		}
-		fmt.Fprintf(out, "%9d  %9s  %9d  %9s  %s  %s\n", c.Current.Records, bytesText(c.Current.Bytes), c.Old.Records, bytesText(c.Old.Bytes),
+		fmt.Fprintf(out, "%9d  %10s  %9d  %10s  %s  %s\n", c.Current.Records, bytesText(c.Current.Bytes), c.Old.Records, bytesText(c.Old.Bytes),
 			c.Class, bar("#", c.Current.Bytes, most)+bar("-", c.Old.Bytes, most))
 	}
 
-	fmt.Fprintf(out, "\n%-10s  %12s  %9s  %9s  %9s\n", f.by, "transactions", "records", "new", "bytes")
+	fmt.Fprintf(out, "\n%-10s  %12s  %9s  %9s  %10s\n", f.by, "transactions", "records", "new", "bytes")
 	most = 1
 	for _, p := range a.Growth {
 		most = max(most, p.Bytes)
 	}
 	for _, p := range a.Growth {
-		fmt.Fprintf(out, "%-10s  %12d  %9d  %9d  %9s  %s\n", p.Name, p.Transactions, p.Records, p.New, bytesText(p.Bytes), bar("#", p.Bytes, most))
+		fmt.Fprintf(out, "%-10s  %12d  %9d  %9d  %10s  %s\n", p.Name, p.Transactions, p.Records, p.New, bytesText(p.Bytes), bar("#", p.Bytes, most))
 	}
 
 	fmt.Fprintln(out, "\nlargest objects")
 	for _, l := range a.Largest {
-		fmt.Fprintf(out, "%9s  %v\n", bytesText(l.Bytes), l.Object)
+		fmt.Fprintf(out, "%10s  %v\n", bytesText(l.Bytes), l.Object)
 	}
 }
 

@@ -210,9 +210,9 @@ func (f *checkFlags) summarize(out io.Writer, s *checkSummary) {
 		printJSON(out, map[string]*checkSummary{"summary": s})
 		return
 	}
-	fmt.Fprintf(out, "%s, %s: %s, %s, %s; %.1f MB of tables\n",
+	fmt.Fprintf(out, "%s, %s: %s, %s, %s; %s of tables\n",
 		count(int64(s.Errors), "error"), count(int64(s.Warnings), "warning"), count(int64(s.Objects), "object"),
-		count(s.References, "reference"), count(int64(s.Blobs), "blob revision"), float64(s.Memory)/1e6)
+		count(s.References, "reference"), count(int64(s.Blobs), "blob revision"), bytesText(s.Memory))
 	if s.Unchecked {
 		fmt.Fprintln(out, "The files of blobs were not checked: name their directory with --blob-dir, or in the configuration file.")
 	}
