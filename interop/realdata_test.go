@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	zaricheck "github.com/zaridb/zari/check"
 	"github.com/zaridb/zari/config"
@@ -155,4 +157,68 @@ func healthy(t *testing.T, path string) {
 	if err := g.Trees(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// BenchmarkRealReferences finds the references of all records below $ZARI_REALDATA. It
+// counts processor time, ours and that of Python's referencesf on the same records.
+func BenchmarkRealReferences(b *testing.B) {
+	files, err := filepath.Glob(filepath.Join(os.Getenv("ZARI_REALDATA"), "*", "Data.fs"))
+	if os.Getenv("ZARI_REALDATA") == "" || err != nil || len(files) == 0 {
+		b.Skip("no databases: see realdata/make.sh")
+	}
+	for _, path := range files {
+		b.Run(filepath.Base(filepath.Dir(path)), func(b *testing.B) {
+			records, size := recordsOf(b, path)
+			out, err := exec.Command(setup.python, "realdata/references.py", "--time", path).Output()
+			if err != nil {
+				b.Fatal(err)
+			}
+			var python float64
+			if _, err := fmt.Sscan(string(out), &python); err != nil {
+				b.Fatal(err)
+			}
+			var dst []zodb.OID
+			b.ReportAllocs()
+			begin := cpuTime(b)
+			for b.Loop() {
+				for _, r := range records {
+					if dst, err = pickle.References(r, dst[:0]); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			zari := float64(size) * float64(b.N) / (cpuTime(b) - begin).Seconds() / 1e6
+			b.ReportMetric(zari, "MB/cpu-s")
+			b.ReportMetric(python, "python-MB/cpu-s")
+			b.ReportMetric(zari/python, "ratio")
+		})
+	}
+}
+
+func recordsOf(b *testing.B, path string) (records [][]byte, size int) {
+	s, err := storages.OpenURL(b.Context(), path, storages.Options{ReadOnly: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	it, _ := zodb.As[zodb.Iterator](s)
+	for txn, err := range it.Transactions(b.Context(), 0, 0) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, r := range txn.Records {
+			if r.Data != nil {
+				records, size = append(records, r.Data), size+len(r.Data)
+			}
+		}
+	}
+	return records, size
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
