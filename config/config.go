@@ -91,6 +91,17 @@ type EventLog struct {
 	Pos   zconfig.Pos
 	Level pylog.Level // level, default info: what is logged at all
 	Files []LogFile
+
+	Syslogs []Syslog
+}
+
+// Syslog is the section <syslog> of <eventlog>: lines go to a syslog service.
+type Syslog struct {
+	Pos      zconfig.Pos
+	Address  zconfig.Address // address, default localhost:514
+	Facility pylog.Facility  // facility, default user
+	Level    pylog.Level     // level, default notset
+	Format   *pylog.Format   // format and dateformat
 }
 
 // LogFile is the section <logfile> of <eventlog>.

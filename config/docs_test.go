@@ -92,6 +92,7 @@ var samples = map[string]string{
 	"zodb_db":             "<zodb_db>\n@\n<mappingstorage/>\n</zodb_db>",
 	"eventlog":            "<eventlog>\n@\n</eventlog>\n<mappingstorage/>",
 	"logfile":             "<eventlog>\n<logfile>\npath p\n@\n</logfile>\n</eventlog>\n<mappingstorage/>",
+	"syslog":              "<eventlog>\n<syslog>\n@\n</syslog>\n</eventlog>\n<mappingstorage/>",
 	"runner":              "<runner>\n@\n</runner>\n<mappingstorage/>",
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // otherHandlers are log handlers of ZConfig that are known, but not to be had.
-var otherHandlers = []string{"syslog", "email-notifier", "http-logger", "win32-eventlog"}
+var otherHandlers = []string{"email-notifier", "http-logger", "win32-eventlog"}
 
 func (l *loader) eventLog(s *zconfig.Section) *EventLog {
 	r := l.reader(s, "")
@@ -20,10 +20,12 @@ func (l *loader) eventLog(s *zconfig.Section) *EventLog {
 		switch {
 		case sub.Type == "logfile":
 			e.Files = append(e.Files, l.logFile(sub))
+		case sub.Type == "syslog":
+			e.Syslogs = append(e.Syslogs, l.syslog(sub))
 		case slices.Contains(otherHandlers, sub.Type):
-			l.fail(sub.Pos, "use <logfile>", "<%s> is not supported yet", sub.Type)
+			l.fail(sub.Pos, "use <logfile> or <syslog>", "<%s> is not supported yet", sub.Type)
 		default:
-			l.fail(sub.Pos, zconfig.DidYouMean(sub.Type, []string{"logfile"}), "there is no section <%s> in %v", sub.Type, s)
+			l.fail(sub.Pos, zconfig.DidYouMean(sub.Type, []string{"logfile", "syslog"}), "there is no section <%s> in %v", sub.Type, s)
 		}
 	}
 	return e
@@ -37,7 +39,7 @@ func (l *loader) logFile(s *zconfig.Section) LogFile {
 		Level: get(r, "level", pylog.ParseLevel, pylog.NotSet),
 		Delay: get(r, "delay", zconfig.Boolean, false),
 	}
-	f.Format = l.logFormat(r)
+	f.Format = l.logFormat(r, pylog.DefaultFormat, pylog.DefaultDateFormat)
 	f.Rotation = l.rotation(r, f)
 	if k := r.key("encoding"); k != nil && !strings.EqualFold(strings.ReplaceAll(k.Value, "-", ""), "utf8") {
 		l.note(k.Pos, "encoding is not used: logs are written in UTF-8")
@@ -50,9 +52,24 @@ func (l *loader) logFile(s *zconfig.Section) LogFile {
 	return f
 }
 
-func (l *loader) logFormat(r *reader) *pylog.Format {
-	format := get(r, "format", compiledFormat, pylog.DefaultFormat)
-	date := get(r, "dateformat", compiledDate, pylog.DefaultDateFormat)
+func (l *loader) syslog(s *zconfig.Section) Syslog {
+	r := l.reader(s, "")
+	log := Syslog{
+		Pos:      s.Pos,
+		Address:  get(r, "address", zconfig.SocketAddress, zconfig.Address{Host: "localhost", Port: 514, HasPort: true}),
+		Facility: get(r, "facility", pylog.ParseFacility, pylog.User),
+		Level:    get(r, "level", pylog.ParseLevel, pylog.NotSet),
+		Format:   l.logFormat(r, pylog.DefaultSyslogFormat, pylog.DefaultDateFormat),
+	}
+	r.finish()
+	l.noSections(s)
+	return log
+}
+
+// logFormat reads the keys of a format, with defaults of it and of its dates.
+func (l *loader) logFormat(r *reader, format, date string) *pylog.Format {
+	format = get(r, "format", compiledFormat, format)
+	date = get(r, "dateformat", compiledDate, date)
 	r.remark("formatter", "names a Python class, and is not used: lines are written as logging.Formatter writes them")
 	get(r, "arbitrary-fields", zconfig.Boolean, false)
 	get(r, "style", classic, "")

@@ -15,11 +15,12 @@ type Logs struct {
 	// Handler writes to all of them. It may be used concurrently.
 	Handler slog.Handler
 	files   []*pylog.File
+	syslogs []*pylog.Syslog
 }
 
 // Open opens the log files. A nil EventLog logs to the standard error stream, as
-// Python's server does when nothing is configured, and one without log files
-// logs nothing.
+// Python's server does when nothing is configured, and one without log files and
+// syslog services logs nothing.
 func (e *EventLog) Open() (*Logs, error) {
 	if e == nil {
 		format, err := pylog.Compile(pylog.DefaultFormat, pylog.DefaultDateFormat)
@@ -37,6 +38,15 @@ func (e *EventLog) Open() (*Logs, error) {
 			return nil, errors.Join(fmt.Errorf("%v: %w", f.Pos, err), logs.Close())
 		}
 		handlers = append(handlers, pylog.NewHandler(w, f.Format, max(e.Level, f.Level).Slog()))
+	}
+	for _, s := range e.Syslogs {
+		network := "udp"
+		if s.Address.Path != "" {
+			network = "unix"
+		}
+		w := pylog.NewSyslog(network, s.Address.String(), s.Facility)
+		logs.syslogs = append(logs.syslogs, w)
+		handlers = append(handlers, pylog.NewLevelHandler(w, s.Format, max(e.Level, s.Level).Slog()))
 	}
 	logs.Handler = slog.NewMultiHandler(handlers...)
 	return logs, nil
@@ -72,6 +82,9 @@ func (l *Logs) Close() error {
 	var errs []error
 	for _, f := range l.files {
 		errs = append(errs, f.Close())
+	}
+	for _, s := range l.syslogs {
+		errs = append(errs, s.Close())
 	}
 	return errors.Join(errs...)
 }

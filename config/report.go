@@ -46,7 +46,7 @@ type LogReport struct {
 
 // LogFileReport is a report of <logfile>.
 type LogFileReport struct {
-	Path  string `json:"path"`
+	Path  string `json:"path"`  // or "syslog at ADDRESS"
 	Level string `json:"level"` // the least that gets there
 	// Rotates tells that the server moves the file away by itself.
 	Rotates bool `json:"rotates"`
@@ -151,6 +151,9 @@ func reportStorage(s Storage) StorageReport {
 
 func (e *EventLog) report() *LogReport {
 	r := &LogReport{Level: e.Level.String(), Files: []LogFileReport{}}
+	for _, s := range e.Syslogs {
+		r.Files = append(r.Files, LogFileReport{Path: "syslog at " + s.Address.String(), Level: max(s.Level, e.Level).String()})
+	}
 	for _, f := range e.Files {
 		r.Files = append(r.Files, LogFileReport{Path: f.Path, Level: max(f.Level, e.Level).String(), Rotates: f.Rotation.On()})
 	}
@@ -229,7 +232,7 @@ func (r *Report) writeLogs(b *strings.Builder) {
 	case r.Logs == nil:
 		b.WriteString("  standard error, from level INFO\n")
 	case len(r.Logs.Files) == 0:
-		b.WriteString("  none: <eventlog> has no <logfile>\n")
+		b.WriteString("  none: <eventlog> is empty\n")
 	default:
 		for _, f := range r.Logs.Files {
 			fmt.Fprintf(b, "  %s, from level %s", f.Path, f.Level)

@@ -10,7 +10,7 @@
 // and the format of its asctime, such as %Y-%m-%dT%H:%M:%S. A [Handler] is a
 // [log/slog.Handler] that writes such lines to an [io.Writer], which may be a
 // [File]: one that can be opened again after its file has been moved away, or that
-// moves it away itself, by a [Rotation].
+// moves it away itself, by a [Rotation]; or to a [Syslog] service.
 //
 // A record's fields come from slog so: name is the attribute [NameKey] ("zari"
 // where there is none), message is the message followed by all other attributes

@@ -26,9 +26,22 @@ const defaultName = "zari"
 
 var programStart = time.Now()
 
+// LevelWriter is written lines of which it wants to know the level.
+type LevelWriter interface {
+	WriteLevel(l Level, line []byte) error
+}
+
+// plainWriter is a writer that does not care for levels.
+type plainWriter struct{ io.Writer }
+
+func (w plainWriter) WriteLevel(_ Level, line []byte) error {
+	_, err := w.Write(line)
+	return err
+}
+
 // Handler writes records as lines of a [Format]. It makes one Write for a record.
 type Handler struct {
-	w      io.Writer
+	w      LevelWriter
 	mu     *sync.Mutex // of w; shared with the handlers derived from this one
 	format *Format
 	level  slog.Leveler
@@ -48,6 +61,11 @@ var _ slog.Handler = (*Handler)(nil)
 // NewHandler returns a handler that writes records of at least the given level
 // to w, nil meaning all.
 func NewHandler(w io.Writer, format *Format, level slog.Leveler) *Handler {
+	return NewLevelHandler(plainWriter{w}, format, level)
+}
+
+// NewLevelHandler is [NewHandler] for a [LevelWriter].
+func NewLevelHandler(w LevelWriter, format *Format, level slog.Leveler) *Handler {
 	return &Handler{w: w, mu: new(sync.Mutex), format: format, level: level, fields: attrFields{name: defaultName}}
 }
 
@@ -77,8 +95,7 @@ func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 	text := h.format.append(make([]byte, 0, 256), l)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := h.w.Write(text)
-	return err
+	return h.w.WriteLevel(l.level, text)
 }
 
 // WithAttrs returns a handler that adds the attributes to each record.
