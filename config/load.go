@@ -68,7 +68,7 @@ func interpret(doc *zconfig.Document, env func(string) (string, bool), server bo
 	l := newLoader(env)
 	c := l.root(doc)
 	if server && c.ZEO.Pos.Line == 0 {
-		l.fail(doc.Pos, "it says where clients connect", "there is no <zeo> section")
+		l.fail(doc.Pos, "add one, or name the address on the command line", "there is no <zeo> section")
 	}
 	if len(l.errs) > 0 {
 		slices.SortStableFunc(l.errs, func(a, b *zconfig.Error) int { return compare(doc, a.Pos, b.Pos) })
