@@ -94,7 +94,7 @@ func (c *completer) find(b *block) (s *zconfig.Section, there bool) {
 
 // isStorage reports whether sections of the type are storages or databases.
 func isStorage(typ string) bool {
-	_, ok := storageReaders()[typ]
+	_, ok := storageReaders[typ]
 	return ok || typ == "zodb" || typ == "zodb_db" || slices.Contains(unsupported, typ)
 }
 

@@ -151,7 +151,7 @@ func TestManual(t *testing.T) {
 			t.Errorf("<%s> is in the manual, and not in the test", name)
 		}
 	}
-	for typ := range storageReaders() {
+	for typ := range storageReaders {
 		if samples[typ] == "" && typ != "clientstorage" && typ != "serverzlibstorage" {
 			t.Errorf("<%s> is not in the manual", typ)
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/zaridb/zari/config/zconfig"
 )
 
-// seeds adds the configuration files of the tests.
-func seeds(f *testing.F) {
+// seeds adds the configuration files of the tests, each with what else there is.
+func seeds(f *testing.F, more ...any) {
 	f.Helper()
 	files, err := filepath.Glob("testdata/*/*.conf")
 	if err != nil {
@@ -23,7 +23,7 @@ func seeds(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(string(text))
+		f.Add(append([]any{string(text)}, more...)...)
 	}
 }
 
@@ -86,13 +86,12 @@ func checkConfig(t *testing.T, c *Config) {
 
 // What is completed keeps all its lines, and is then complete.
 func FuzzComplete(f *testing.F) {
-	seeds(f)
-	f.Fuzz(func(t *testing.T, text string) {
+	seeds(f, uint8(1))
+	f.Fuzz(func(t *testing.T, text string, kind uint8) {
 		readsOthers(t, text)
-		for _, k := range Kinds {
-			if _, _, err := Complete([]byte(text), "zeo.conf", setup(k.Name), environ); err == nil {
-				complete(t, text, k.Name)
-			}
+		k := Kinds[int(kind)%len(Kinds)].Name
+		if _, _, err := Complete([]byte(text), "zeo.conf", setup(k), environ); err == nil {
+			complete(t, text, k)
 		}
 	})
 }

@@ -45,7 +45,7 @@ func Parse(r io.Reader, name string, env func(string) (string, bool)) (*Config, 
 // loader reads one document, and collects what is to be said of it.
 type loader struct {
 	env      func(string) (string, bool)
-	storages map[string]func(*loader, *zconfig.Section, Section) Storage
+	storages map[string]func(*loader, *zconfig.Section, Section) Storage // storageReaders, which could not name itself
 	notes    []Note
 	errs     Errors
 
@@ -61,7 +61,7 @@ func newLoader(env func(string) (string, bool)) *loader {
 	if env == nil {
 		env = os.LookupEnv
 	}
-	return &loader{env: env, storages: storageReaders()}
+	return &loader{env: env, storages: storageReaders}
 }
 
 func interpret(doc *zconfig.Document, env func(string) (string, bool), server bool) (*Config, error) {

@@ -50,22 +50,20 @@ func (l *loader) checkImports(doc *zconfig.Document) {
 }
 
 // storageReaders read the sections of storages, by type.
-func storageReaders() map[string]func(*loader, *zconfig.Section, Section) Storage {
-	return map[string]func(*loader, *zconfig.Section, Section) Storage{
-		"filestorage":         (*loader).fileStorage,
-		"mappingstorage":      (*loader).mappingStorage,
-		"temporarystorage":    (*loader).temporaryStorage,
-		"zeoclient":           (*loader).clientStorage,
-		"clientstorage":       (*loader).clientStorage,
-		"blobstorage":         (*loader).blobStorage,
-		"demostorage":         (*loader).demoStorage,
-		"zlibstorage":         (*loader).zlibStorage,
-		"serverzlibstorage":   (*loader).zlibStorage,
-		"before":              (*loader).beforeStorage,
-		"readonly":            (*loader).readOnlyStorage,
-		"loaddelayed_storage": (*loader).delayedStorage,
-		"use":                 (*loader).use,
-	}
+var storageReaders = map[string]func(*loader, *zconfig.Section, Section) Storage{
+	"filestorage":         (*loader).fileStorage,
+	"mappingstorage":      (*loader).mappingStorage,
+	"temporarystorage":    (*loader).temporaryStorage,
+	"zeoclient":           (*loader).clientStorage,
+	"clientstorage":       (*loader).clientStorage,
+	"blobstorage":         (*loader).blobStorage,
+	"demostorage":         (*loader).demoStorage,
+	"zlibstorage":         (*loader).zlibStorage,
+	"serverzlibstorage":   (*loader).zlibStorage,
+	"before":              (*loader).beforeStorage,
+	"readonly":            (*loader).readOnlyStorage,
+	"loaddelayed_storage": (*loader).delayedStorage,
+	"use":                 (*loader).use,
 }
 
 // storage reads the section of a storage. It returns nil if that is not possible
