@@ -12,7 +12,6 @@ const (
 	defaultWaitTimeout  = 30 * time.Second
 	defaultMinReconnect = 5 * time.Second
 	defaultMaxReconnect = 300 * time.Second
-	defaultBlobCheck    = 10
 )
 
 // clientStorage reads <zeoclient> and <clientstorage>, which have most keys in
@@ -28,7 +27,6 @@ func (l *loader) clientStorage(s *zconfig.Section, base Section) Storage {
 
 		ReadOnly:         get(r, "read-only", zconfig.Boolean, false),
 		ReadOnlyFallback: get(r, "read-only-fallback", zconfig.Boolean, false),
-		ServerSync:       get(r, "server-sync", zconfig.Boolean, false),
 
 		Wait:         get(r, "wait", zconfig.Boolean, true),
 		WaitTimeout:  get(r, "wait-timeout", wholeSeconds, defaultWaitTimeout),
@@ -36,11 +34,9 @@ func (l *loader) clientStorage(s *zconfig.Section, base Section) Storage {
 		MaxReconnect: get(r, "max-disconnect-poll", wholeSeconds, defaultMaxReconnect),
 
 		CacheSize:     get(r, "cache-size", zconfig.ByteSize, defaultClientCache),
-		DropCache:     get(r, "drop-cache-rather-verify", zconfig.Boolean, false),
 		BlobDir:       get(r, "blob-dir", l.optionalPath, ""),
 		SharedBlobDir: get(r, "shared-blob-dir", zconfig.Boolean, false),
 		BlobCacheSize: get(r, "blob-cache-size", zconfig.ByteSize, 0),
-		BlobCheckSize: get(r, "blob-cache-size-check", count, defaultBlobCheck),
 	}
 	l.checkClient(r, s, c)
 	r.finish()
@@ -68,6 +64,14 @@ func (l *loader) checkClient(r *reader, s *zconfig.Section, c *ClientStorage) {
 	for _, name := range []string{"client", "var", "cache-path"} {
 		r.remark(name, "is not used: the cache is in memory, and is gone when the server ends")
 	}
+	if get(r, "drop-cache-rather-verify", zconfig.Boolean, false) {
+		r.remark("drop-cache-rather-verify", "is not used: the cache in memory is kept as far as the server can tell what has changed")
+	}
+	if get(r, "server-sync", zconfig.Boolean, false) {
+		r.remark("server-sync", "is not used: it is for programs that begin transactions of their own")
+	}
+	get(r, "blob-cache-size-check", count, 0)
+	r.remark("blob-cache-size-check", "is not used: the size of the blob cache is watched all the time")
 	for _, name := range []string{"username", "password", "realm"} {
 		r.remark(name, "is not used: password authentication has gone from the ZEO protocol; see <ssl>")
 	}

@@ -74,7 +74,6 @@ func (s *ClientStorage) describe() string {
 	p.add(true, "a cache of %s", Bytes(s.CacheSize))
 	p.add(!s.Wait, "opened without waiting for a connection")
 	p.add(s.WaitTimeout != defaultWaitTimeout, "waits %v for a connection", s.WaitTimeout)
-	p.add(s.ServerSync, "each transaction begins with a question to the server")
 	return p.String()
 }
 

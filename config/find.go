@@ -240,20 +240,20 @@ func (o *urlOptions) client(server zconfig.Address) *ClientStorage {
 		Label:            option(o, "client_label", text, ""),
 		ReadOnly:         option(o, "read_only", uriBool, false),
 		ReadOnlyFallback: option(o, "read_only_fallback", uriBool, false),
-		ServerSync:       option(o, "server_sync", uriBool, false),
 		Wait:             option(o, "wait", uriBool, true),
 		WaitTimeout:      option(o, "wait_timeout", wholeSeconds, defaultWaitTimeout),
 		MinReconnect:     option(o, "min_disconnect_poll", wholeSeconds, defaultMinReconnect),
 		MaxReconnect:     option(o, "max_disconnect_poll", wholeSeconds, defaultMaxReconnect),
 		CacheSize:        option(o, "cache_size", zconfig.ByteSize, defaultClientCache),
-		DropCache:        option(o, "drop_cache_rather_verify", uriBool, false),
 		BlobDir:          option(o, "blob_dir", text, ""),
 		SharedBlobDir:    option(o, "shared_blob_dir", uriBool, false),
 		BlobCacheSize:    option(o, "blob_cache_size", zconfig.ByteSize, 0),
-		BlobCheckSize:    option(o, "blob_cache_size_check", count, defaultBlobCheck),
 	}
+	option(o, "drop_cache_rather_verify", uriBool, false)
+	option(o, "server_sync", uriBool, false)
+	option(o, "blob_cache_size_check", count, 0)
 	for _, name := range []string{"client", "var", "username", "password", "realm", "debug", "wait_for_server_on_startup"} {
-		option(o, name, text, "") // they do nothing in today's ZEO either, or are about a cache on disk
+		option(o, name, text, "") // these do nothing in today's ZEO either, or are about a cache on disk
 	}
 	return c
 }

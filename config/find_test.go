@@ -17,7 +17,7 @@ import (
 func client(server zconfig.Address, change func(*ClientStorage)) *ClientStorage {
 	c := &ClientStorage{
 		Servers: []zconfig.Address{server}, Storage: "1", Wait: true, WaitTimeout: 30 * time.Second,
-		MinReconnect: 5 * time.Second, MaxReconnect: 300 * time.Second, CacheSize: 20 << 20, BlobCheckSize: 10,
+		MinReconnect: 5 * time.Second, MaxReconnect: 300 * time.Second, CacheSize: 20 << 20,
 	}
 	change(c)
 	return c

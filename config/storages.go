@@ -140,18 +140,15 @@ type ClientStorage struct {
 
 	ReadOnly         bool // read-only
 	ReadOnlyFallback bool // read-only-fallback: one that cannot be written will do as long as there is no other
-	ServerSync       bool // server-sync: Sync asks the server
 
 	Wait          bool          // wait, default true: opening waits for a connection
 	WaitTimeout   time.Duration // wait-timeout, in seconds in the file, default 30 s: how long to wait for a connection
-	MinReconnect  time.Duration // min-disconnect-poll, in seconds in the file, default 5 s
-	MaxReconnect  time.Duration // max-disconnect-poll, in seconds in the file, default 300 s
+	MinReconnect  time.Duration // min-disconnect-poll, in seconds in the file, default 5 s: between attempts to connect
+	MaxReconnect  time.Duration // max-disconnect-poll, in seconds in the file, default 300 s: not more than that
 	CacheSize     int64         // cache-size, default 20 MB: bytes of the cache of objects
-	DropCache     bool          // drop-cache-rather-verify: the cache is emptied at each connection
 	BlobDir       string        // blob-dir; "": no blobs
 	SharedBlobDir bool          // shared-blob-dir: BlobDir is the server's own
 	BlobCacheSize int64         // blob-cache-size: bytes that are kept in BlobDir; 0: no limit
-	BlobCheckSize int           // blob-cache-size-check: percent of it that may be loaded between checks, default 10
 	SSL           *ClientSSL    // <ssl>; nil: no TLS
 }
 
