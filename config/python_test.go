@@ -30,6 +30,12 @@ schemas = [ZConfig.loadSchema(os.path.join(os.path.dirname(ZEO.__file__), "schem
 <multisection type="ZODB.storage" name="*" attribute="storages"/>
 <multisection type="ZODB.database" name="*" attribute="databases"/></schema>"""))]
 
+try:
+    import Zope2.Startup.datatypes
+    schemas.append(ZConfig.loadSchema(os.path.join(os.path.dirname(Zope2.__file__), "Startup", "wsgischema.xml")))
+except ImportError:
+    pass # then nobody says what Zope takes
+
 start = re.compile(r"^<(\w+)(\s+[\w.-]+)?\s*>$")
 
 def prompt(line):
