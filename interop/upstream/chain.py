@@ -34,8 +34,8 @@ def main():
     socks = [os.path.join(work, n) for n in ('last', 'middle')]
     links = [
         (last, inner(zeo, socks[0]) + storages, socks[0]),
-        (zari, inner(zeo, socks[1]) + clients(storages, socks[0], work, 'middle'), socks[1]),
-        (zari, zeo + clients(storages, socks[1], work, 'first'), None),
+        (zari, inner(zeo, socks[1]) + clients(zeo, storages, socks[0]), socks[1]),
+        (zari, zeo + clients(zeo, storages, socks[1]), None),
     ]
     running = []
     try:
@@ -68,7 +68,7 @@ def inner(zeo, sock):
     return zeo.replace('<zeo>', '<zeo>\n  address %s' % sock, 1)
 
 
-def clients(storages, sock, work, name):
+def clients(zeo, storages, sock):
     """Return a <zeoclient> for each storage at the outermost level, and what else is there."""
     out, depth, sections = [], 0, []
     for line in storages.splitlines():
@@ -85,7 +85,7 @@ def clients(storages, sock, work, name):
             depth -= 1
     for storage, lines in sections:
         section = ['<zeoclient %s>' % storage, '  server %s' % sock, '  storage %s' % storage, '  min-disconnect-poll 1']
-        if re.search(r'^\s*read-only\s+(true|yes|on)', '\n'.join(lines), re.M | re.I):
+        if re.search(r'^\s*read-only\s+(true|yes|on|1)', '\n'.join([zeo] + lines), re.M | re.I):
             section.append('  read-only true')
         blobs = re.search(r'^\s*blob-dir\s+(\S+)', '\n'.join(lines), re.M)
         if blobs:  # one that the test's clients may share

@@ -121,6 +121,7 @@ func (c *conn) records(ctx context.Context, iterator int64, t *zodb.Transaction)
 		return err
 	}
 	var asked []*recordCall
+	seen := make(map[zodb.OID]int) // where in t.Records
 	for width := 1; ; width = min(2*width, window) {
 		for len(asked) < width {
 			asked = append(asked, c.askRecord(id, t.TID))
@@ -133,8 +134,13 @@ func (c *conn) records(ctx context.Context, iterator int64, t *zodb.Transaction)
 		if first.end {
 			return c.drain(ctx, asked)
 		}
-		t.Records = append(t.Records, first.record)
 		t.Size += int64(len(first.record.Data))
+		if i, again := seen[first.record.OID]; again { // Python keeps each store of a transaction; the last one counts
+			t.Records[i] = first.record
+			continue
+		}
+		seen[first.record.OID] = len(t.Records)
+		t.Records = append(t.Records, first.record)
 	}
 }
 

@@ -55,6 +55,9 @@ func (s *Storage) fetch(ctx context.Context, f *fetch) (*zodb.Record, error) {
 	})
 	if missing, ok := errors.AsType[*zodb.NoObjectError](err); ok {
 		missing.OID, missing.Before = f.oid, f.bound
+		if missing.DeletedAt == 0 && !s.can().tokens {
+			missing.DeletedAt = s.deletion(ctx, f.oid, f.bound)
+		}
 		return nil, missing
 	}
 	if err != nil {
@@ -64,6 +67,28 @@ func (s *Storage) fetch(ctx context.Context, f *fetch) (*zodb.Record, error) {
 		return nil, &zodb.NoObjectError{OID: f.oid, Before: f.bound, Known: true}
 	}
 	return &rec, nil
+}
+
+// historySize is how many revisions are looked through for a deletion.
+const historySize = 1000
+
+// deletion returns when an object was deleted, where the server does not say that
+// there is one: of Python's, a revision without data ends what is loaded before it.
+// It returns 0 for an object that is unknown.
+func (s *Storage) deletion(ctx context.Context, oid zodb.OID, bound zodb.TID) zodb.TID {
+	revisions, err := s.History(ctx, oid, historySize)
+	if err != nil {
+		return 0
+	}
+	for _, r := range revisions {
+		if r.TID < bound && r.Size == 0 {
+			return r.TID
+		}
+		if r.TID < bound {
+			return 0
+		}
+	}
+	return 0
 }
 
 // NewOIDs implements zodb.Storage.

@@ -339,8 +339,33 @@ func (w *walk) pass(oid zodb.OID) {
 
 // ask asks for the first record from w.at on.
 func (w *walk) ask(ctx context.Context) error {
-	var c zodb.Current
-	err := w.s.ask(ctx, "record_iternext", func(m *wire.Message) (err error) {
+	for from := w.at; ; {
+		c, err := w.s.nextRecord(ctx, from)
+		if e, ok := errors.AsType[*zodb.NoObjectError](err); ok && e.OID >= from && e.OID < w.to {
+			from = e.OID + 1 // Python's server stumbles over an object whose creation is undone
+			continue
+		}
+		if e, ok := errors.AsType[*wire.PyError](err); ok && e.Class == wire.ValueError {
+			w.ended = true // Python says so of an empty range
+			return nil
+		}
+		if err != nil {
+			return unsupported(err)
+		}
+		if c.OID < from {
+			return errors.New("the server's records are out of order")
+		}
+		w.ended = c.OID > w.to
+		if !w.ended {
+			w.upcoming = &c
+		}
+		return nil
+	}
+}
+
+// nextRecord returns the first current record from an oid on.
+func (s *Storage) nextRecord(ctx context.Context, from zodb.OID) (c zodb.Current, err error) {
+	err = s.ask(ctx, "record_iternext", func(m *wire.Message) (err error) {
 		if c.OID, err = m.OID(0); err != nil {
 			return err
 		}
@@ -350,20 +375,6 @@ func (w *walk) ask(ctx context.Context) error {
 		data, err := m.Bytes(2)
 		c.Data = bytes.Clone(data)
 		return err
-	}, w.at)
-	if e, ok := errors.AsType[*wire.PyError](err); ok && e.Class == wire.ValueError {
-		w.ended = true // Python says so of an empty range
-		return nil
-	}
-	if err != nil {
-		return unsupported(err)
-	}
-	if c.OID < w.at {
-		return errors.New("the server's records are out of order")
-	}
-	w.ended = c.OID > w.to
-	if !w.ended {
-		w.upcoming = &c
-	}
-	return nil
+	}, from)
+	return c, err
 }

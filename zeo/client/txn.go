@@ -187,6 +187,10 @@ func (t *txn) Vote(ctx context.Context) (zodb.Votes, error) {
 		t.fail(false)
 		return zodb.Votes{}, err
 	}
+	if last := t.s.LastTID(); t.meta.TID != 0 && t.meta.TID <= last { // Python's server does not look
+		t.fail(true)
+		return zodb.Votes{}, fmt.Errorf("the given tid %v is not after the last transaction, %v", t.meta.TID, last)
+	}
 	t.asked = true
 	var votes zodb.Votes
 	err := t.c.call(ctx, "vote", func(m *wire.Message) (err error) {

@@ -38,6 +38,7 @@ func parseArgs(e *PyError) error {
 			}
 			return missing
 		}
+		return &codedError{PyError: e, state: &zodb.NoObjectError{}} // of a blob: a message, and what was asked for
 	case ReadOnlyError:
 		if textArg(e.Args, 0) == notPrimary {
 			return zodb.ErrNotPrimary
@@ -67,7 +68,7 @@ type passedConflict struct {
 
 func (e *passedConflict) Unwrap() []error { return []error{e.ConflictError, e.sent} }
 
-// codedError is a PyError that also matches a sentinel.
+// codedError is a PyError that also matches another error.
 type codedError struct {
 	*PyError
 	state error
