@@ -160,7 +160,7 @@ func (cl *client) getInvalidations(since zodb.TID) error {
 // newOIDs asks for n oids.
 func (cl *client) newOIDs(n int) (oids []zodb.OID, err error) {
 	err = cl.wait(cl.Send("new_oids", func(m *wire.Message) error {
-		oids, err = resultOIDs(m)
+		oids, err = m.ResultOIDs()
 		if err == nil && len(oids) == 0 {
 			err = errors.New("new_oids: none")
 		}
@@ -168,21 +168,6 @@ func (cl *client) newOIDs(n int) (oids []zodb.OID, err error) {
 		return err
 	}, int64(n)))
 	return oids, err
-}
-
-// resultOIDs reads a result that is a list of oids.
-func resultOIDs(m *wire.Message) (oids []zodb.OID, err error) {
-	if !m.Tuple {
-		return m.OIDs(0, nil)
-	}
-	for i := range m.Args {
-		oid, err := m.OID(i)
-		if err != nil {
-			return nil, err
-		}
-		oids = append(oids, oid)
-	}
-	return oids, nil
 }
 
 // bytesOf returns the eight bytes of an oid or a tid.

@@ -46,18 +46,18 @@ func (cl *client) vote(id int64, in *Intent) *ballot {
 		if err := m.Err(); err != nil {
 			return cl.refused(mark, in, err)
 		}
-		oids, conflicts, err := votesIn(m)
+		votes, err := m.ParseVotes()
 		if err != nil {
 			return err
 		}
-		for _, k := range conflicts {
+		for _, k := range votes.Conflicts {
 			cl.s.Conflicted(mark, k.OID, k.Committed)
 		}
-		b.conflicts = conflicts
+		b.conflicts = votes.Conflicts
 		if in.Label.Undo != 0 {
-			in.Undone = oids
-		} else if len(oids) > 0 {
-			cl.c.Report(RuleContent, cl.s, "the server merged states of %v that nobody can merge", oids)
+			in.Undone = votes.Resolved
+		} else if len(votes.Resolved) > 0 {
+			cl.c.Report(RuleContent, cl.s, "the server merged states of %v that nobody can merge", votes.Resolved)
 		}
 		return nil
 	}, id)
@@ -85,63 +85,6 @@ func isUndoError(err error) bool {
 	}
 	e, ok := errors.AsType[*wire.PyError](err)
 	return ok && (e.Class == wire.UndoError || e.Class == wire.MultipleUndoErrors)
-}
-
-// votesIn reads the answer of a vote: oids whose states the server has changed,
-// or conflicts for the client to merge.
-func votesIn(m *wire.Message) (oids []zodb.OID, conflicts []zodb.Conflict, err error) {
-	if oids, err = resultOIDs(m); err == nil {
-		return oids, nil, nil
-	}
-	result, err := m.Result()
-	if err != nil {
-		return nil, nil, err
-	}
-	items, ok := result.(pickle.Tuple) // as msgpack has it
-	if list, isList := result.(*pickle.List); isList {
-		items, ok = list.Items, true
-	}
-	if !ok {
-		return nil, nil, fmt.Errorf("vote: not a list: %v", result)
-	}
-	for _, item := range items {
-		d, ok := item.(*pickle.Dict)
-		if !ok {
-			return nil, nil, fmt.Errorf("vote: neither an oid nor a conflict: %v", item)
-		}
-		k, err := conflictIn(d)
-		if err != nil {
-			return nil, nil, err
-		}
-		conflicts = append(conflicts, k)
-	}
-	return nil, conflicts, nil
-}
-
-// conflictIn reads one conflict.
-func conflictIn(d *pickle.Dict) (k zodb.Conflict, err error) {
-	oid, _ := d.Get("oid")
-	pair, _ := d.Get("serials")
-	data, _ := d.Get("data")
-	serials, ok := pair.(pickle.Tuple)
-	if !ok || len(serials) != 2 {
-		return k, fmt.Errorf("vote: a conflict without serials: %v", pair)
-	}
-	if k.OID, err = zodb.ParseOID(bytesIn(oid)); err != nil {
-		return k, err
-	}
-	if k.Committed, err = zodb.ParseTID(bytesIn(serials[0])); err != nil {
-		return k, err
-	}
-	k.Read, err = zodb.ParseTID(bytesIn(serials[1]))
-	k.Data = bytesIn(data)
-	return k, err
-}
-
-// bytesIn returns v if it is bytes.
-func bytesIn(v any) []byte {
-	b, _ := pickle.Bytes(v)
-	return b
 }
 
 // finish sends a finish.
