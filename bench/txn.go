@@ -6,6 +6,7 @@ import (
 
 	"github.com/zaridb/zari/zeo/wire"
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/pickle"
 )
 
 // The message ids of a transaction's calls. There is only ever one of each on
@@ -74,11 +75,14 @@ func (c *conn) finish() (zodb.TID, error) {
 // conflicts returns a refusal if the answer to vote is a list of conflicts for
 // the client to resolve, and not one of oids.
 func conflicts(m *wire.Message) error {
-	votes, err := m.ParseVotes()
-	if err == nil && len(votes.Conflicts) > 0 {
+	items, err := m.Items(0)
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	if _, ok := items[0].(*pickle.Dict); ok {
 		return &refusal{&zodb.ConflictError{}}
 	}
-	return err
+	return nil
 }
 
 // newOIDs gets n fresh oids. A server hands out a hundred at a time at most.
