@@ -102,7 +102,9 @@ bench: $(VENV) build ## Zari beside Python's runzeo: ratios
 proof: $(VENV) ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	ZARI_ROUNDS=10000 $(GO) test -timeout 6h -v -run PowerLoss ./engine/filestorage/crashtest
 	ZARI_OPS=10000000 $(GO) test -timeout 6h -v -run 'TestServer$$' ./interop/model
-	CI=true ZARI_ROUNDS=200 $(GO) test -timeout 6h -v -run Kill9 ./interop
+	CI=true ZARI_ROUNDS=200 $(GO) test -timeout 6h -v -run 'Kill9|Chain' ./interop
+	CI=true ZARI_ROUNDS=1 $(GO) test -timeout 1h -v -run ContractOverPython ./interop
+	ZARI_ROUNDS=2000 $(GO) test -timeout 6h -v -run Bank ./zeo/client
 	ZARI_MERGES=200000 $(GO) test -timeout 6h -v -run AsPython ./resolve
 	$(MAKE) fuzz FUZZ_SECONDS=3600
 

@@ -3,10 +3,12 @@ package interop
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/zaridb/zari/storagetest"
 	"github.com/zaridb/zari/zeo/client"
@@ -17,9 +19,46 @@ import (
 // the contract has one of its own.
 const pythonStorages = 400
 
-// TestContractOverPython holds zeo/client to the contract over Python's server.
+// What keeps Python's server from fulfilling the contract.
+const (
+	oneLock   = "Python's server locks the storage, not the objects"
+	noLock    = "Python's server frees the lock while a client merges"
+	rewritten = "the protocol carries an extension as a dict: what comes back is an equal dict, pickled anew"
+	byClass   = "the protocol does not say which records have blobs: both sides go by their class, and the test's have none"
+	noPrev    = "FileStorage refuses to restore a record whose previous revision is not there"
+)
+
+var pythonBugs = map[string]string{
+	"sync/Interleaved":         oneLock,
+	"check_current/Shared":     oneLock,
+	"locks/Disjoint":           oneLock,
+	"locks/Cancelled":          "Python's server never frees the lock when a vote that waits is given up",
+	"locks/ConflictsKeepLocks": noLock,
+	"locks/ConflictsAborted":   noLock,
+	"threads/Increments":       noLock,
+	"undo/Log":                 rewritten,
+	"iterate/Metadata":         rewritten,
+	"history/Metadata":         rewritten,
+	"restore/Status":           rewritten,
+	"restore/FromMissing":      noPrev,
+	"restore/AcrossPack":       noPrev,
+	"blob/Iterated":            byClass,
+	"blob/Undo":                byClass,
+	"blob/Copy":                byClass,
+	"blob/Pack":                "the client keeps blobs that the server has packed away, as Python's does",
+	"pack/AfterUndo":           "FileStorage cannot pack the undo of a creation: Invalid backpointer transaction id",
+	"pack/WhileVoted":          "FileStorage waits with packing until nothing is voted",
+	"delete/Absent":            "FileStorage does not delete what is not there",
+	"record_iterator/Deleted":  "Python's server does not tell of deletions",
+}
+
+// TestContractOverPython holds zeo/client to the contract over Python's server. It
+// takes minutes, and is run where ZARI_ROUNDS is set.
 func TestContractOverPython(t *testing.T) {
 	needPython(t)
+	if os.Getenv("ZARI_ROUNDS") == "" {
+		t.Skip("set ZARI_ROUNDS to run it: it takes minutes")
+	}
 	dir := t.TempDir()
 	var conf strings.Builder
 	addr := freeAddr(t)
@@ -62,5 +101,7 @@ func TestContractOverPython(t *testing.T) {
 		Peer: func(t testing.TB, s zodb.Storage) zodb.Storage { return open(t, options[s]) },
 		Caps: storagetest.Without(storagetest.AllCaps(),
 			storagetest.CapAppender, storagetest.CapPrefetcher, storagetest.CapNoMerge, storagetest.CapOutcomer),
+		Patience: 20 * time.Second, // one thread of Python serves everything
+		Bugs:     pythonBugs,
 	})
 }

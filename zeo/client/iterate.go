@@ -165,7 +165,11 @@ func (c *conn) askRecord(iterator int64, tid zodb.TID) *recordCall {
 // drain waits for calls behind the end of an iteration, which fail.
 func (c *conn) drain(ctx context.Context, asked []*recordCall) error {
 	for _, r := range asked {
-		if err := c.wait(ctx, r.call); ctx.Err() != nil || errors.Is(err, ErrDisconnected) {
+		err := c.wait(ctx, r.call)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, ErrDisconnected) {
 			return err
 		}
 	}
