@@ -32,7 +32,7 @@ var pythonBugs = map[string]string{
 	"sync/Interleaved":         oneLock,
 	"check_current/Shared":     oneLock,
 	"locks/Disjoint":           oneLock,
-	"locks/Cancelled":          "Python's server never frees the lock when a vote that waits is given up",
+	"locks/Cancelled":          oneLock,
 	"locks/ConflictsKeepLocks": noLock,
 	"locks/ConflictsAborted":   noLock,
 	"threads/Increments":       noLock,

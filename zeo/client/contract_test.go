@@ -62,6 +62,23 @@ func (u *upstream) start() {
 	go func() { u.end <- srv.Serve(l) }()
 }
 
+// serveReadOnly serves a storage that clients must not write, and returns the address.
+func serveReadOnly(t testing.TB, s zodb.Storage) string {
+	t.Helper()
+	addr := filepath.Join(t.TempDir(), "zeo")
+	l, err := net.Listen("unix", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := server.New(server.Options{Storages: map[string]zodb.Storage{"1": s}, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Serve(l)
+	t.Cleanup(func() { srv.Close() })
+	return addr
+}
+
 func (u *upstream) stop() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -205,6 +222,11 @@ func harness(codec wire.Codec, base func(testing.TB) zodb.Storage) storagetest.H
 
 func TestContractMemory(t *testing.T) { storagetest.Run(t, harness(wire.Pickle, memory)) }
 
-func TestContractFile(t *testing.T) { storagetest.Run(t, harness(wire.Msgpack, file)) }
+func TestContractFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestContractMemory has the same tests")
+	}
+	storagetest.Run(t, harness(wire.Msgpack, file))
+}
 
 func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness(wire.Pickle, memory)) }
