@@ -143,7 +143,7 @@ func (x *session) runFinish(id wire.RawID, t *transaction) {
 	began := x.server.opts.Clock()
 	t.stopTimer()
 	tid, err := t.txn.Finish(context.Background(), nil)
-	x.hub.unexpect(t.token)
+	unpublished := x.hub.unexpect(t.token)
 	t.over()
 	x.finishing.Add(-1)
 	x.server.transactionEnded()
@@ -160,12 +160,21 @@ func (x *session) runFinish(id wire.RawID, t *transaction) {
 		x.answerError(id, "tpc_finish", err)
 		return
 	}
+	if unpublished && !planted.FinishReplyLate {
+		x.close(errOutOfTurn)
+		return
+	}
 	took := x.server.opts.Clock().Sub(began)
 	x.hub.stats.finish.Observe(took.Seconds())
 	if took > x.server.opts.SlowCommit {
 		x.log().Warn("slow commit", "tid", tid, "took", took)
 	}
 }
+
+// errOutOfTurn says that a commit turned out to be one of this server only after it was
+// published as somebody's: the storage had lost touch with its own server meanwhile.
+// Its place among the invalidations is past, and the client learns the outcome anew.
+var errOutOfTurn = errors.New("the commit was published without its answer")
 
 func (t *transaction) stopTimer() {
 	t.mu.Lock()

@@ -101,6 +101,16 @@ func (h *hub) remote() bool {
 	return ok
 }
 
+// reached makes sure that a storage of another server has been there once: a client
+// must not take "not reached yet" for "empty".
+func (h *hub) reached(ctx context.Context) error {
+	s, ok := zodb.As[zodb.Syncer](h.storage)
+	if !ok || h.storage.LastTID() != 0 {
+		return nil
+	}
+	return s.Sync(ctx)
+}
+
 func changeOf(t *zodb.Transaction) zodb.Change {
 	c := zodb.Change{TID: t.TID, Token: t.Token}
 	for i := range t.Records {
@@ -248,10 +258,13 @@ func (h *hub) expect(token zodb.Token, f finish) {
 	h.finishes[token] = f
 }
 
-func (h *hub) unexpect(token zodb.Token) {
+// unexpect forgets a finish. It reports whether nothing was published for it.
+func (h *hub) unexpect(token zodb.Token) (unpublished bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	_, unpublished = h.finishes[token]
 	delete(h.finishes, token)
+	return unpublished
 }
 
 // answerChanges lets answer queue what changed after tid, and the tid up to which

@@ -49,6 +49,9 @@ func register(x *session, m *wire.Message) (any, error) {
 		x.server.extras.release(h)
 		return nil, zodb.ErrReadOnly
 	}
+	if err := h.reached(x.ctx); err != nil {
+		return nil, err
+	}
 	x.readOnly = x.readOnly || readOnly
 	x.hub = h
 	x.log().Debug("registered", "storage", id, "read_only", x.readOnly)
