@@ -218,7 +218,7 @@ func (x *session) invalidations(ctx context.Context, after zodb.TID) (oids []zod
 			known = false
 			return nil
 		}
-		if upTo, err = m.TID(0); err != nil {
+		if upTo, err = tidOf(m); err != nil {
 			return err
 		}
 		oids, err = m.OIDs(1, nil)
@@ -264,7 +264,7 @@ func (s *Storage) Sync(ctx context.Context) error {
 			return err
 		}
 		err := x.main.call(ctx, "lastTransaction", func(m *wire.Message) (err error) {
-			last, err = m.TID(0)
+			last, err = tidOf(m)
 			return err
 		})
 		if err != nil {

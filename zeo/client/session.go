@@ -32,8 +32,10 @@ type session struct {
 	closed bool
 }
 
-// maxQueuedOIDs bounds what waits to be told of.
-const maxQueuedOIDs = 16 << 20
+const (
+	maxQueuedOIDs = 16 << 20 // what waits to be told of
+	maxIdle       = 64       // connections that are kept for the next user
+)
 
 var (
 	errQueue = errors.New("the server tells of commits faster than they can be told on")
@@ -107,16 +109,25 @@ func (e *BehindError) Error() string {
 // register chooses the storage, and reads the server's last tid.
 func (x *session) register(ctx context.Context, c *conn, last *zodb.TID) error {
 	return c.call(ctx, "register", func(m *wire.Message) (err error) {
-		*last, err = m.TID(0)
+		*last, err = tidOf(m)
 		return err
 	}, x.s.opts.Storage, x.readOnly)
+}
+
+// tidOf reads a message's first argument, the tid of a transaction.
+func tidOf(m *wire.Message) (zodb.TID, error) {
+	tid, err := m.TID(0)
+	if err == nil && tid > zodb.MaxTID {
+		err = fmt.Errorf("%v is no tid", tid)
+	}
+	return tid, err
 }
 
 // callback takes what the server says on the main connection.
 func (x *session) callback(m *wire.Message) error {
 	switch m.Method {
 	case "invalidateTransaction":
-		tid, err := m.TID(0)
+		tid, err := tidOf(m)
 		if err != nil {
 			return err
 		}
@@ -237,7 +248,7 @@ func (x *session) dialBeside(ctx context.Context) (*conn, error) {
 func (x *session) release(c *conn, clean bool) {
 	x.mu.Lock()
 	delete(x.busy, c)
-	keep := clean && !x.closed && c.lost() == nil && len(x.idle) < 16
+	keep := clean && !x.closed && c.lost() == nil && len(x.idle) < maxIdle
 	if keep {
 		x.idle = append(x.idle, c)
 	}

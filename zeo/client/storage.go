@@ -242,20 +242,33 @@ func (s *Storage) connected(ctx context.Context) (*session, error) {
 	return x, err
 }
 
+// attempts is how often a question is asked whose connection is lost. It may be the
+// answer that the connection cannot carry.
+const attempts = 5
+
 // retry calls fn with a session, and again with another one when the connection is
 // lost: for questions, which may be asked twice.
 func (s *Storage) retry(ctx context.Context, fn func(x *session) error) error {
-	for {
+	for left := attempts; ; left-- {
 		x, err := s.connected(ctx)
 		if err != nil {
 			return err
 		}
 		err = fn(x)
-		if err == nil || !errors.Is(err, ErrDisconnected) || errors.Is(err, zodb.ErrClosed) {
+		if err == nil || !errors.Is(err, ErrDisconnected) || errors.Is(err, zodb.ErrClosed) || left == 1 {
 			return err
 		}
-		s.sleep(time.Millisecond) // until run has noticed
+		s.leave(ctx, x)
 	}
+}
+
+// leave waits until a session whose main connection is lost is given up.
+func (s *Storage) leave(ctx context.Context, x *session) {
+	if x.main.lost() == nil { // another connection was lost
+		s.sleep(s.opts.MinRetry)
+		return
+	}
+	_ = s.await(ctx, func() (bool, error) { return s.session != x, nil }) // if ctx ends, whoever asked is told so next
 }
 
 // ask calls a method on the main connection.

@@ -283,7 +283,7 @@ func (t *txn) Finish(ctx context.Context, committed func(zodb.TID)) (zodb.TID, e
 			if m.IsNone(0) {
 				return &zodb.TxnError{Op: "finish", State: "not known to the server"}
 			}
-			f.tid, err = m.TID(0)
+			f.tid, err = tidOf(m)
 			return err
 		}, t.id)
 	} else {
