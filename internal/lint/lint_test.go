@@ -20,7 +20,7 @@ var layers = []struct {
 	prefix string
 	layer  int
 }{
-	{"zodb/pickle", 1}, {"zodb", 0},
+	{"zodb/pickle", 1}, {"zodb/compressed", 1}, {"zodb", 0},
 	{"txnlog", 2}, {"resolve", 2}, {"datafs", 2}, {"blobs", 2}, {"internal", 2},
 	{"store", 3},
 	{"engine", 4}, {"wrapper", 4}, {"composite", 4}, {"zeo/wire", 4},

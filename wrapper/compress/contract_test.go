@@ -65,7 +65,11 @@ func TestContractKeeping(t *testing.T) {
 
 func TestLikeMemory(t *testing.T) {
 	memory := bases.Harness(bases.Memory(bases.Options{Resolver: counters{}}), nil)
-	for seed := range uint64(5) {
+	seeds := uint64(5)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{
 			"memory": memory, "compressed": harness(media["memory"], compressing),
 			"file": harness(media["file"], compressing), "mixed": harness(media["memory"], mixing),

@@ -1,14 +1,9 @@
 // Package compress keeps records compressed, in the form of the Python package
 // zc.zlibstorage.
 //
-// # The form of a record
-//
-// A compressed record is the two bytes ".z" and a zlib stream (RFC 1950) of the
-// record proper. Every other record is itself. A pickle never begins with ".z",
-// since "." ends it, so the two can be told apart and live in one database: what
-// was written before compression was switched on, or after it was switched off,
-// stays readable. Records of at most 20 bytes, and those that do not get shorter,
-// are kept as they are.
+// Package compressed has the form of a record. Compressed and plain ones live in
+// one database: what was written before compression was switched on, or after it
+// was switched off, stays readable.
 //
 // # Two forms of use
 //
@@ -23,7 +18,5 @@
 //
 // # Records from strangers
 //
-// A few bytes can be the zlib stream of gigabytes. What is decompressed is bounded
-// by [Options].MaxRecord; beyond it the record is an error that matches
-// [ErrTooLarge], and a stream that is broken one that matches [zodb.ErrCorrupt].
+// What is decompressed is bounded by [Options].MaxRecord.
 package compress

@@ -6,7 +6,11 @@ import (
 	"iter"
 
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/compressed"
 )
+
+// defaultMaxRecord is what one message of a client can carry.
+const defaultMaxRecord = 256 << 20
 
 // Options are the settings of a wrapper. The zero value compresses.
 type Options struct {
@@ -47,21 +51,21 @@ type form struct {
 // compressed, from a client that does so itself, stays as it is; but it must be
 // one that can be read again.
 func (f form) write(oid zodb.OID, data []byte) ([]byte, error) {
-	if compressed(data) {
-		if _, err := untransform(data, f.limit); err != nil {
+	if compressed.Is(data) {
+		if err := compressed.View(data, f.limit, func([]byte) error { return nil }); err != nil {
 			return nil, fmt.Errorf("object %v: %w", oid, err)
 		}
 		return data, nil
 	}
-	if f.keep {
+	if f.keep || len(data) > f.limit {
 		return data, nil
 	}
-	return transform(data, f.limit), nil
+	return compressed.Write(data), nil
 }
 
 // read returns the record proper of one that is kept.
 func (f form) read(oid zodb.OID, serial zodb.TID, data []byte) ([]byte, error) {
-	plain, err := untransform(data, f.limit)
+	plain, err := compressed.Read(data, f.limit)
 	if err != nil {
 		return nil, fmt.Errorf("object %v of transaction %v: %w", oid, serial, err)
 	}

@@ -3,21 +3,16 @@ package compress_test
 import (
 	"bytes"
 	"compress/zlib"
-	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 
 	"github.com/zaridb/zari/storagetest"
 	"github.com/zaridb/zari/storagetest/bases"
 	"github.com/zaridb/zari/wrapper/compress"
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/compressed"
 	"github.com/zaridb/zari/zodb/pickle"
 )
 
@@ -31,47 +26,6 @@ func stream(t testing.TB, plain []byte) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
-}
-
-func TestUntransform(t *testing.T) {
-	plain := bytes.Repeat([]byte("some state "), 50)
-	z := stream(t, plain)
-	for _, c := range []struct {
-		name       string
-		data, want []byte
-	}{
-		{"nothing", nil, nil},
-		{"plain", plain, plain},
-		{"almost a mark", []byte("."), []byte(".")},
-		{"compressed", z, plain},
-		{"with something behind", append(bytes.Clone(z), "rest"...), plain},
-		{"compressed twice", stream(t, z), z},
-		{"empty", stream(t, nil), []byte{}},
-	} {
-		got, err := compress.Untransform(c.data)
-		if err != nil || !bytes.Equal(got, c.want) || (got == nil) != (c.want == nil) {
-			t.Errorf("%s: %.40q, %v; want %.40q", c.name, got, err, c.want)
-		}
-	}
-}
-
-func TestUntransformBroken(t *testing.T) {
-	z := stream(t, bytes.Repeat([]byte("some state "), 50))
-	wrongSum := bytes.Clone(z)
-	wrongSum[len(wrongSum)-1]++
-	dictionary := append([]byte(".z\x78\xbb"), z[4:]...)
-	for name, data := range map[string][]byte{
-		"nothing behind the mark": []byte(".z"), "no zlib header": []byte(".zzzzzz"),
-		"cut in the data": z[:len(z)/2], "cut in the checksum": z[:len(z)-1], "wrong checksum": wrongSum,
-		"needs a dictionary": dictionary,
-	} {
-		if got, err := compress.Untransform(data); !errors.Is(err, zodb.ErrCorrupt) {
-			t.Errorf("%s: %d bytes, error %v; want one that matches ErrCorrupt", name, len(got), err)
-		}
-	}
-	if _, err := compress.Untransform(z); err != nil {
-		t.Errorf("a good record after broken ones: %v", err)
-	}
 }
 
 // bomb is a small record that holds n bytes.
@@ -92,7 +46,7 @@ func TestBomb(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	_, err := s.LoadBefore(ctx, 2, zodb.MaxTID)
 	runtime.ReadMemStats(&after)
-	if !errors.Is(err, compress.ErrTooLarge) {
+	if !errors.Is(err, compressed.ErrTooLarge) {
 		t.Errorf("a record beyond the limit: %v, want ErrTooLarge", err)
 	}
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 8*limit {
@@ -103,7 +57,7 @@ func TestBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer txn.Abort()
-	if err := txn.Store(ctx, 3, 0, bomb(t, 64*limit)); !errors.Is(err, compress.ErrTooLarge) {
+	if err := txn.Store(ctx, 3, 0, bomb(t, 64*limit)); !errors.Is(err, compressed.ErrTooLarge) {
 		t.Errorf("storing a record beyond the limit: %v, want ErrTooLarge", err)
 	}
 	if err := txn.Store(ctx, 3, 0, []byte(".z and no stream")); !errors.Is(err, zodb.ErrCorrupt) {
@@ -172,7 +126,7 @@ func TestWhatIsKept(t *testing.T) {
 		if bytes.HasPrefix(kept, []byte(".z")) != c.compressed {
 			t.Errorf("%s: kept as %.20q, want compressed: %v", name, kept, c.compressed)
 		}
-		want, err := compress.Untransform(c.data)
+		want, err := read(c.data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +183,7 @@ func TestResolver(t *testing.T) {
 		{counter(1), z(3), z(6)}, {z(1), z(3), z(6)},
 	} {
 		merged, ok := r.Resolve(c.base, c.committed, c.wanted)
-		plain, err := compress.Untransform(merged)
+		plain, err := read(merged)
 		if !ok || err != nil || !bytes.Equal(plain, counter(8)) {
 			t.Errorf("%d: merged: %v, %.40q, %v", i, ok, plain, err)
 		}
@@ -242,70 +196,4 @@ func TestResolver(t *testing.T) {
 	}
 }
 
-// FuzzUntransform compares with the standard library, and bounds what comes out.
-func FuzzUntransform(f *testing.F) {
-	f.Add([]byte("plain"))
-	f.Add([]byte(".z"))
-	f.Add(stream(f, bytes.Repeat([]byte("some state "), 50)))
-	const limit = 1 << 16
-	f.Add(bomb(f, 2*limit))
-	base := bases.Memory(bases.Options{})(f)(f, false)
-	defer base.Close()
-	f.Fuzz(func(t *testing.T, data []byte) {
-		want, wantErr := reference(data, limit)
-		s := compress.New(constant{base, data}, compress.Options{MaxRecord: limit})
-		rec, err := s.LoadBefore(context.Background(), 1, zodb.MaxTID)
-		if (err == nil) != (wantErr == nil) || !bytes.Equal(rec.Data, want) {
-			t.Errorf("%d bytes, %v; the standard library: %d bytes, %v", len(rec.Data), err, len(want), wantErr)
-		}
-	})
-}
-
-// constant answers every load with the same data.
-type constant struct {
-	zodb.Storage
-	data []byte
-}
-
-func (c constant) LoadBefore(context.Context, zodb.OID, zodb.TID) (zodb.Record, error) {
-	return zodb.Record{Data: c.data, Serial: 1}, nil
-}
-
-func reference(data []byte, limit int) ([]byte, error) {
-	if !bytes.HasPrefix(data, []byte(".z")) {
-		return data, nil
-	}
-	r, err := zlib.NewReader(bytes.NewReader(data[2:]))
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(r); err != nil {
-		return nil, err
-	}
-	if b.Len() > limit {
-		return nil, fmt.Errorf("%d bytes", b.Len())
-	}
-	return b.Bytes(), nil
-}
-
-// python runs a program text with its input, or skips the test without a Python
-// that has ZODB.
-func python(t testing.TB, program string, args ...string) string {
-	t.Helper()
-	path := os.Getenv("ZARI_PYTHON")
-	if path == "" {
-		path = filepath.Join("..", "..", ".venv", "bin", "python")
-	}
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("no Python: %v (make venv, or set ZARI_PYTHON)", err)
-		}
-		t.Skipf("no Python: %v (make venv, or set ZARI_PYTHON)", err)
-	}
-	out, err := exec.Command(path, append([]string{"-c", program}, args...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("python: %v\n%s", err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
+func read(data []byte) ([]byte, error) { return compressed.Read(data, 1<<20) }

@@ -1,4 +1,14 @@
-package compress
+// Package compressed has the form of records that the Python package
+// zc.zlibstorage keeps compressed.
+//
+// A compressed record is the two bytes ".z" and a zlib stream (RFC 1950) of the
+// record proper. Every other record is itself. A pickle never begins with ".z",
+// since "." ends it, so the two can be told apart and live in one database.
+//
+// A few bytes can be the zlib stream of gigabytes: whoever reads says how much he
+// takes. Beyond that a record is an error that matches [ErrTooLarge], and a stream
+// that is broken one that matches [zodb.ErrCorrupt].
+package compressed
 
 import (
 	"bytes"
@@ -9,7 +19,6 @@ import (
 
 	"github.com/klauspost/compress/zlib"
 
-	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -21,94 +30,47 @@ const (
 	shortest = 20 // records up to this length are not compressed
 	level    = 6  // as in Python: much smaller records take much longer
 
-	// defaultMaxRecord is what one message of a client can carry.
-	defaultMaxRecord = 256 << 20
-
 	// scratchKept is how large a buffer may be that is kept for the next record.
 	scratchKept = 1 << 20
 )
 
-// compressed reports whether a record is in the compressed form.
-func compressed(data []byte) bool {
+// Is reports whether a record is in the compressed form.
+func Is(data []byte) bool {
 	return len(data) >= len(prefix) && string(data[:len(prefix)]) == prefix
 }
 
-// Untransform returns the record proper of a record that may be compressed. A
-// plain one is returned as it is.
-func Untransform(data []byte) ([]byte, error) { return untransform(data, defaultMaxRecord) }
-
-func untransform(data []byte, limit int) ([]byte, error) {
-	if !compressed(data) {
+// Read returns the record proper of a record that may be compressed. A plain one is
+// returned as it is; of a compressed one at most limit bytes.
+func Read(data []byte, limit int) (plain []byte, err error) {
+	if !Is(data) {
 		return data, nil
+	}
+	err = View(data, limit, func(b []byte) error {
+		plain = append(make([]byte, 0, len(b)), b...)
+		return nil
+	})
+	return plain, err
+}
+
+// View calls fn with what Read would return, and returns its error. fn must not
+// keep the record, nor change it.
+func View(data []byte, limit int, fn func(plain []byte) error) error {
+	if !Is(data) {
+		return fn(data)
 	}
 	i := inflaters.Get().(*inflater)
 	defer i.put()
 	plain, err := i.inflate(data, limit)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return append(make([]byte, 0, len(plain)), plain...), nil // the buffer is used again
+	return fn(plain)
 }
 
-// References makes a scanner of plain records, which must not keep what it is
-// given, one of records that may be compressed.
-func References(scan func(data []byte, dst []zodb.OID) ([]zodb.OID, error)) func(data []byte, dst []zodb.OID) ([]zodb.OID, error) {
-	return func(data []byte, dst []zodb.OID) ([]zodb.OID, error) {
-		if !compressed(data) {
-			return scan(data, dst)
-		}
-		i := inflaters.Get().(*inflater)
-		defer i.put()
-		plain, err := i.inflate(data, defaultMaxRecord)
-		if err != nil {
-			return dst, err
-		}
-		return scan(plain, dst)
-	}
-}
-
-// Resolver makes a resolver of plain records one of records that may be
-// compressed. The merged record is compressed if the one was that was to be
-// written.
-func Resolver(r store.Resolver) store.Resolver { return resolver{r} }
-
-type resolver struct{ plain store.Resolver }
-
-var _ store.UndoResolver = resolver{}
-
-func (r resolver) Resolve(base, committed, wanted []byte) (merged []byte, ok bool) {
-	return throughCompression(r.plain.Resolve, base, committed, wanted)
-}
-
-// ResolveUndo merges in an undo, if that makes a difference to the resolver.
-func (r resolver) ResolveUndo(base, committed, wanted []byte) (merged []byte, ok bool) {
-	if u, ok := r.plain.(store.UndoResolver); ok {
-		return throughCompression(u.ResolveUndo, base, committed, wanted)
-	}
-	return r.Resolve(base, committed, wanted)
-}
-
-func throughCompression(merge func(base, committed, wanted []byte) ([]byte, bool), base, committed, wanted []byte) ([]byte, bool) {
-	var plain [3][]byte
-	for i, data := range [][]byte{base, committed, wanted} {
-		var err error
-		if plain[i], err = Untransform(data); err != nil {
-			return nil, false
-		}
-	}
-	merged, ok := merge(plain[0], plain[1], plain[2])
-	if ok && compressed(wanted) {
-		merged = Transform(merged)
-	}
-	return merged, ok
-}
-
-// Transform returns the compressed form of a record, or the record itself where
-// that is not shorter or could not be read again.
-func Transform(data []byte) []byte { return transform(data, defaultMaxRecord) }
-
-func transform(data []byte, limit int) []byte {
-	if len(data) <= shortest || len(data) > limit || compressed(data) {
+// Write returns the compressed form of a record, or the record itself where that is
+// not shorter, or could not be told from a compressed one.
+func Write(data []byte) []byte {
+	if len(data) <= shortest || Is(data) {
 		return data
 	}
 	d := deflaters.Get().(*deflater)
