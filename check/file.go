@@ -1,8 +1,6 @@
 package check
 
 import (
-	"bytes"
-	"compress/zlib"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +8,7 @@ import (
 
 	"github.com/zaridb/zari/datafs"
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/compressed"
 )
 
 // File is a Data.fs that is only read. It knows the file as it was when it was
@@ -120,26 +119,8 @@ func (f *File) load(pos int64, oid zodb.OID, buf []byte) (Record, []byte) {
 // maxPlain bounds what a compressed record may unfold to.
 const maxPlain = 1 << 30
 
-// Plain returns a record as it was before zc.zlibstorage compressed it: that writes ".z"
-// before the compressed data. No pickle begins so.
-func Plain(data []byte) ([]byte, error) {
-	compressed, ok := bytes.CutPrefix(data, []byte(".z"))
-	if !ok {
-		return data, nil
-	}
-	z, err := zlib.NewReader(bytes.NewReader(compressed))
-	if err != nil {
-		return nil, fmt.Errorf("a compressed record: %w", err)
-	}
-	out, err := io.ReadAll(io.LimitReader(z, maxPlain+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("a compressed record: %w", err)
-	case len(out) > maxPlain:
-		return nil, fmt.Errorf("a compressed record unfolds to more than %d bytes", maxPlain)
-	}
-	return out, nil
-}
+// Plain returns a record as it was before zc.zlibstorage compressed it.
+func Plain(data []byte) ([]byte, error) { return compressed.Read(data, maxPlain) }
 
 // Load reads one current record.
 func (f *File) Load(_ context.Context, oid zodb.OID) (*Record, error) {
