@@ -1,13 +1,11 @@
 package resolve
 
 import (
-	"bytes"
-	"compress/zlib"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 
+	"github.com/zaridb/zari/zodb/compressed"
 	"github.com/zaridb/zari/zodb/pickle"
 )
 
@@ -199,23 +197,11 @@ func badRecord(err error) error {
 	return refuse(BadRecord)
 }
 
-// Decompress undoes the compression of zc.zlibstorage: records that begin with .z
-// are zlib streams, all others are as they are.
+// Decompress undoes the compression of zc.zlibstorage.
 func Decompress(record []byte, max int) ([]byte, error) {
-	stream, ok := bytes.CutPrefix(record, []byte(".z"))
-	if !ok {
-		return record, nil
-	}
-	z, err := zlib.NewReader(bytes.NewReader(stream))
-	if err != nil {
-		return nil, err
-	}
-	plain, err := io.ReadAll(io.LimitReader(z, int64(max)+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(plain) > max {
+	plain, err := compressed.Read(record, max)
+	if errors.Is(err, compressed.ErrTooLarge) {
 		return nil, refuse(TooLarge)
 	}
-	return plain, nil
+	return plain, err
 }
