@@ -1,20 +1,18 @@
 package main
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/storages"
 	"github.com/zaridb/zari/zodb"
 )
 
 // tidHelp is for the help texts of commands with flags that are tids.
 const tidHelp = `A transaction is named by its tid, in 16 hexadecimal digits, or by a time:
-2026-11-01, 2026-11-01T10:00 or 2026-11-01T10:00:30.5, in UTC, or now.`
+2026-11-01, 2026-11-01T10:00 or 2026-11-01T10:00:30.5, in UTC unless a time zone
+such as +01:00 follows; now, or so long ago: -90m, -2h, -7d.`
 
 // tidFlag is a flag that names a transaction or a time.
 type tidFlag struct{ tid *zodb.TID }
@@ -36,22 +34,7 @@ func (f tidFlag) Set(s string) (err error) {
 }
 
 // parseTID reads a tid, or the tid of a time.
-func parseTID(s string) (zodb.TID, error) {
-	if s == "now" {
-		return zodb.TIDAt(time.Now()), nil
-	}
-	digits := strings.TrimPrefix(s, "0x")
-	if len(digits) == 16 || digits != s {
-		if n, err := strconv.ParseUint(digits, 16, 64); err == nil && n != 0 && n <= uint64(zodb.MaxTID) {
-			return zodb.TID(n), nil
-		}
-	}
-	t, err := config.ParseTime(strings.TrimSuffix(s, "Z"))
-	if err != nil {
-		return 0, fmt.Errorf("%q is neither a tid (16 hexadecimal digits) nor a time (such as 2026-11-01T10:00, in UTC)", s)
-	}
-	return zodb.TIDAt(t), nil
-}
+func parseTID(s string) (zodb.TID, error) { return storages.ParseInstant(s, time.Now()) }
 
 // when shows a tid's time.
 func when(tid zodb.TID) string { return tid.Time().UTC().Format("2006-01-02 15:04:05.000000") }
