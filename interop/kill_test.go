@@ -96,7 +96,7 @@ type writer struct {
 	mu               sync.Mutex
 	said             *sync.Cond
 	tried, committed []string
-	ended            bool
+	ready, ended     bool
 }
 
 // forgetful tells a writer of Python's server, which hands out oids twice.
@@ -124,7 +124,10 @@ func startWriters(t *testing.T, dir, addr string, round int, options ...string) 
 
 func (w *writer) listen() {
 	for {
-		var line struct{ Trying, Committed string }
+		var line struct {
+			Trying, Committed string
+			Ready             bool
+		}
 		more := w.hear(&line)
 		w.mu.Lock()
 		if line.Trying != "" {
@@ -133,12 +136,26 @@ func (w *writer) listen() {
 		if line.Committed != "" {
 			w.committed = append(w.committed, line.Committed)
 		}
+		w.ready = w.ready || line.Ready
 		w.ended = !more
 		w.said.Broadcast()
 		w.mu.Unlock()
 		if !more {
 			return
 		}
+	}
+}
+
+// awaitReady waits until the program says that it is about to connect.
+func (w *writer) awaitReady() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for !w.ready {
+		if w.ended {
+			w.t.Fatalf("a client ended early\n%s", w.err)
+		}
+		w.said.Wait()
 	}
 }
 

@@ -148,8 +148,12 @@ func layChanges(ctx context.Context, base, changes zodb.Storage) (zodb.Storage, 
 	return demo.New(ctx, base, changes, demo.Options{})
 }
 
+// importBatch is how much is committed to the destination at a time: little enough
+// that the disk has time for clients in between.
+const importBatch = 2 << 20
+
 func (o *opener) copyImport(ctx context.Context, dst, src zodb.Storage) error {
-	r, err := transfer.Copy(ctx, dst, src, transfer.Options{})
+	r, err := transfer.Copy(ctx, dst, src, transfer.Options{BatchBytes: importBatch})
 	if r.BlobsMissing > 0 && o.Logger != nil {
 		o.Logger.WarnContext(ctx, "records of blobs were copied whose files the source has not got", "blobs", r.BlobsMissing)
 	}

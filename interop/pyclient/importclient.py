@@ -1,0 +1,44 @@
+"""Reads and writes until it is told to stop, whatever happens to the server: importclient.py ADDRESS NAME FIRST OBJECTS SEED.
+
+Says what it is about to write and what it was told is committed, as writer.py does. Between the commits it reads objects
+of the source, and changes some of them. What it reads must be what is there, old or changed.
+"""
+import random
+import sys
+import threading
+
+import transaction
+from ZODB.utils import p64
+
+import client
+
+client.say(ready=True)
+db = client.database(sys.argv[1])
+name, first, objects = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+dice = random.Random(sys.argv[5])
+lost = client.LOST + (client.ConflictError,)
+stop = threading.Event()
+threading.Thread(target=lambda: (client.heard(), stop.set()), daemon=True).start()
+connection = db.open()
+i = 0
+while not stop.is_set():
+    key = '%s-%06d' % (name, i)
+    i += 1
+    client.say(trying=key)
+    try:
+        transaction.begin()
+        for _ in range(5):
+            oid = dice.randrange(first, first + objects)
+            thing = connection.get(p64(oid))
+            if thing['oid'] != oid:
+                raise SystemExit('object %d says that it is %r' % (oid, thing['oid']))
+        if i % 3 == 0:
+            thing['by'] = key
+        connection.root()['tree'][key] = oid
+        transaction.commit()
+    except lost:
+        transaction.abort()
+        continue
+    client.say(committed=key)
+db.close()
+client.say(stopped=True)
