@@ -12,14 +12,24 @@ from ZODB.utils import p64
 
 import client
 
-client.say(ready=True)
-db = client.database(sys.argv[1])
 name, first, objects = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 dice = random.Random(sys.argv[5])
 lost = client.LOST + (client.ConflictError,)
 stop = threading.Event()
 threading.Thread(target=lambda: (client.heard(), stop.set()), daemon=True).start()
-connection = db.open()
+
+
+def opened():
+    """Open the database: the server may be killed under that too."""
+    while True:
+        try:
+            return client.database(sys.argv[1]).open()
+        except client.LOST:
+            pass
+
+
+client.say(ready=True)
+connection = opened()
 i = 0
 while not stop.is_set():
     key = '%s-%06d' % (name, i)
@@ -40,5 +50,5 @@ while not stop.is_set():
         transaction.abort()
         continue
     client.say(committed=key)
-db.close()
+connection.db().close()
 client.say(stopped=True)
