@@ -41,19 +41,6 @@ func TestImport(t *testing.T) {
 	im.finish(writers, objects <= 100000)
 }
 
-func number(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	s := os.Getenv(name)
-	if s == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
 // imports is a database that is being imported.
 type imports struct {
 	t           *testing.T

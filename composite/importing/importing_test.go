@@ -183,7 +183,20 @@ func TestContract(t *testing.T) {
 	always := func(fn func(ctx context.Context, dst, src zodb.Storage) error) func() func(context.Context, zodb.Storage, zodb.Storage) error {
 		return func() func(context.Context, zodb.Storage, zodb.Storage) error { return fn }
 	}
-	t.Run("importing", func(t *testing.T) { storagetest.Run(t, harness(memory, always(never), withoutPack)) })
+	t.Run("importing", func(t *testing.T) {
+		h := harness(memory, always(never), withoutPack)
+		h.Over = func(t testing.TB, wrap func(zodb.Storage) zodb.Storage) zodb.Storage {
+			p := newPlace(t, memory).empty(t)
+			o := p.options(t, never)
+			o.Source, o.Journal = wrap(o.Source), wrap(o.Journal)
+			s, err := importing.Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		storagetest.Run(t, h)
+	})
 	t.Run("draining", func(t *testing.T) { storagetest.Run(t, harness(memory, always(endless), withoutPack)) })
 	t.Run("switching", func(t *testing.T) { storagetest.Run(t, harness(memory, late, withoutPack)) })
 	t.Run("switching files", func(t *testing.T) { storagetest.Run(t, harness(file, late, withoutPack)) })
