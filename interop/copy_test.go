@@ -143,3 +143,31 @@ func number(t *testing.T, name string, otherwise int) int {
 	}
 	return n
 }
+
+// TestCopyFromServers copies from a server, Python's or ours, goes on with the file itself, and undoes on the server.
+func TestCopyFromServers(t *testing.T) {
+	needZari(t)
+	f := folders(t, "source", "copy")
+	source, copied := f[0], f[1]
+	scribble(t, source, "file:Data.fs", 0, []string{filepath.Join(source, "blobs")})
+	for _, command := range [][]string{{setup.python, "-m", "ZEO.runzeo", "-C", "zeo.conf"}, {setup.zari, "serve", "-C", "zeo.conf"}} {
+		addr := freeAddr(t)
+		conf := "<zeo>\n  address " + addr + "\n</zeo>\n" + blobSection
+		if err := os.WriteFile(filepath.Join(source, "zeo.conf"), []byte(conf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := startCommand(t, source, addr, command)
+		url := "zeo://" + addr + "?blob_dir=" + filepath.Join(t.TempDir(), "cache")
+		if out, err := exec.Command(setup.zari, "copy", "--verify", url, databaseIn(copied)).CombinedOutput(); err != nil {
+			t.Errorf("zari copy from %s: %v\n%s", command[0], err, out)
+		}
+		if out, err := exec.Command(setup.zari, "undo", "--log", "-n", "1", url).CombinedOutput(); err != nil || len(out) == 0 {
+			t.Errorf("zari undo --log at %s: %v\n%s", command[0], err, out)
+		} else if out, err := exec.Command(setup.zari, "undo", "--user", "admin", url, string(out[:16])).CombinedOutput(); err != nil {
+			t.Errorf("zari undo at %s: %v\n%s", command[0], err, out)
+		}
+		s.kill() // runzeo does not end well while clients go away
+		mustCopy(t, source, copied)
+		python[comparison](t, t.TempDir(), "copied.py", "--extension-bytes-differ", source, copied)
+	}
+}

@@ -60,16 +60,6 @@ func compareHeads(src, dst *zodb.Transaction, report func(Difference)) {
 	}
 }
 
-// differsInHead names the first difference of two heads, "" if there is none.
-func differsInHead(src, dst *zodb.Transaction) (what string) {
-	compareHeads(src, dst, func(d Difference) {
-		if what == "" {
-			what = string(d.Kind)
-		}
-	})
-	return what
-}
-
 // quoted shows the beginning of a text.
 func quoted(b []byte) string {
 	const most = 60

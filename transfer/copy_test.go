@@ -16,6 +16,7 @@ import (
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/transfer"
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/pickle"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -183,6 +184,25 @@ func TestOtherContentsAreRefused(t *testing.T) {
 		}
 		if dst.LastTID() != 1001 {
 			t.Errorf("the destination has changed")
+		}
+	}
+}
+
+// The extension may have come through a protocol that carries only the dict.
+func TestExtensionsAreTheSameInOtherBytes(t *testing.T) {
+	src := memory(t)
+	other, err := pickle.Encode(pickle.NewDict("ip", "::1"))
+	if err != nil || string(other) == string(extension) {
+		t.Fatal(other, err)
+	}
+	put(t, src, zodb.TxnMeta{TID: 1000, Extension: extension})
+	put(t, src, zodb.TxnMeta{TID: 1001})
+	for ext, want := range map[string]string{string(other): "", "": "another extension", "\x80": "another extension"} {
+		dst := memory(t)
+		put(t, dst, zodb.TxnMeta{TID: 1000, Extension: []byte(ext)})
+		_, err := transfer.Copy(t.Context(), dst, src, transfer.Options{})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("Copy after extension %q: %v, want %q", ext, err, want)
 		}
 	}
 }

@@ -1,12 +1,14 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/pickle"
 )
 
 // checkedTail is how many of the destination's last transactions are compared.
@@ -71,13 +73,37 @@ func sameTail(mine, theirs *zodb.Transaction, ok bool) (more bool, err error) {
 	if theirs.Status == 'p' {
 		return false, isPartOf(theirs, mine)
 	}
-	if what := differsInHead(theirs, mine); what != "" {
-		return false, &HistoryError{mine.TID, "has another " + what + " in the source"}
+	if kind := headDifference(theirs, mine); kind != "" {
+		return false, &HistoryError{mine.TID, "has another " + string(kind) + " in the source"}
 	}
 	if n, m := len(byOID(mine)), len(byOID(theirs)); n != m {
 		return false, &HistoryError{mine.TID, fmt.Sprintf("changed %d objects, and %d in the source", n, m)}
 	}
 	return true, isPartOf(theirs, mine)
+}
+
+// headDifference returns the first difference of two heads that makes them those of
+// different transactions, "" if there is none. Extensions are compared by what they
+// say: ZEO carries the dict, and not the bytes that it was read from.
+func headDifference(theirs, mine *zodb.Transaction) (kind Kind) {
+	compareHeads(theirs, mine, func(d Difference) {
+		if kind == "" && (d.Kind != OtherExtension || !sameDict(theirs.Extension, mine.Extension)) {
+			kind = d.Kind
+		}
+	})
+	return kind
+}
+
+// sameDict reports whether two pickles are of the same dict, in the same order.
+func sameDict(a, b []byte) bool {
+	one, err1 := pickle.DecodeDict(a)
+	two, err2 := pickle.DecodeDict(b)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	x, err1 := pickle.Encode(one)
+	y, err2 := pickle.Encode(two)
+	return err1 == nil && err2 == nil && bytes.Equal(x, y)
 }
 
 // isPartOf checks that the records of the source's transaction are among those of
