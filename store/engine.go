@@ -113,6 +113,13 @@ type (
 		Settle(ctx context.Context) (head zodb.TID, err error)
 	}
 
+	// HeadScanner is an engine that can tell of transactions without reading what
+	// they wrote.
+	HeadScanner interface {
+		// ScanHeads is Scan, but the transactions have no Records.
+		ScanHeads(ctx context.Context, from zodb.TID, dir Direction) iter.Seq2[*txnlog.Txn, error]
+	}
+
 	// Truncator can cut its tail.
 	Truncator interface {
 		// Truncate removes all transactions after tid, keeping aside what it cuts.

@@ -17,12 +17,30 @@ func (s *Store) scan(ctx context.Context, from zodb.TID, dir Direction) iter.Seq
 	return s.engine.Scan(ctx, from, dir)
 }
 
+// scanHeads is scan for those who do not look at records: they may be missing.
+func (s *Store) scanHeads(ctx context.Context, from zodb.TID, dir Direction) iter.Seq2[*txnlog.Txn, error] {
+	if h, ok := s.engine.(HeadScanner); ok && !s.closed.Load() {
+		return h.ScanHeads(ctx, from, dir)
+	}
+	return s.scan(ctx, from, dir)
+}
+
 // transaction returns a published transaction, nil if there is none of that tid.
 func (s *Store) transaction(ctx context.Context, tid zodb.TID) (*txnlog.Txn, error) {
+	return s.find(tid, s.scan(ctx, tid, Forward))
+}
+
+// head is transaction, but the records may be missing.
+func (s *Store) head(ctx context.Context, tid zodb.TID) (*txnlog.Txn, error) {
+	return s.find(tid, s.scanHeads(ctx, tid, Forward))
+}
+
+// find returns the first transaction of a scan if it is published and has the tid.
+func (s *Store) find(tid zodb.TID, scan iter.Seq2[*txnlog.Txn, error]) (*txnlog.Txn, error) {
 	if tid > s.LastTID() {
 		return nil, nil
 	}
-	for t, err := range s.scan(ctx, tid, Forward) {
+	for t, err := range scan {
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +144,7 @@ func (s *Store) History(ctx context.Context, oid zodb.OID, size int) ([]zodb.Rev
 		} else if err != nil {
 			return nil, err
 		}
-		t, err := s.transaction(ctx, rec.Serial)
+		t, err := s.head(ctx, rec.Serial)
 		if err != nil {
 			return nil, err
 		}
@@ -146,7 +164,7 @@ func (s *Store) History(ctx context.Context, oid zodb.OID, size int) ([]zodb.Rev
 func (s *Store) UndoLog(ctx context.Context, first, last int, filter func(*zodb.UndoEntry) bool) ([]zodb.UndoEntry, error) {
 	var log []zodb.UndoEntry
 	n := 0
-	for t, err := range s.scan(ctx, s.LastTID(), Backward) {
+	for t, err := range s.scanHeads(ctx, s.LastTID(), Backward) {
 		if err != nil {
 			return nil, err
 		}

@@ -18,6 +18,15 @@ const scanWindow = 1 << 18
 // shows what there is when it begins, and stays with that file if a pack replaces
 // it. Transactions that were undone in place, in very old files, are left out.
 func (s *Storage) Scan(ctx context.Context, from zodb.TID, dir store.Direction) iter.Seq2[*txnlog.Txn, error] {
+	return s.scan(ctx, from, dir, false)
+}
+
+// ScanHeads is Scan without the records, which it does not read.
+func (s *Storage) ScanHeads(ctx context.Context, from zodb.TID, dir store.Direction) iter.Seq2[*txnlog.Txn, error] {
+	return s.scan(ctx, from, dir, true)
+}
+
+func (s *Storage) scan(ctx context.Context, from zodb.TID, dir store.Direction, heads bool) iter.Seq2[*txnlog.Txn, error] {
 	return func(yield func(*txnlog.Txn, error) bool) {
 		v, err := s.view()
 		if err != nil {
@@ -25,7 +34,7 @@ func (s *Storage) Scan(ctx context.Context, from zodb.TID, dir store.Direction) 
 			return
 		}
 		defer v.release()
-		r := &txnReader{view: &v, storage: s, window: datafs.NewWindow(v.file, scanWindow)}
+		r := &txnReader{view: &v, storage: s, window: datafs.NewWindow(v.file, scanWindow), heads: heads}
 		if s.blobs != nil {
 			r.blobs = s.blobs.Finder() // what is in the view was placed before it was taken
 		}
@@ -46,6 +55,7 @@ type txnReader struct {
 	storage *Storage
 	window  *datafs.Window
 	blobs   *blobs.Finder // nil if there are none
+	heads   bool          // read no records
 }
 
 // forward yields transactions until yield says no. An error is returned and not
@@ -154,6 +164,9 @@ func (r *txnReader) txn(sc *datafs.Scanner) (*txnlog.Txn, error) {
 	t := &txnlog.Txn{
 		TID: h.TID, Status: h.Status, Size: h.Len,
 		User: text[:h.User:h.User], Description: desc[:h.Description:h.Description], Extension: desc[h.Description:],
+	}
+	if r.heads {
+		return t, nil
 	}
 	for sc.Record() {
 		rec, err := r.record(sc.Pos, &sc.Rec)

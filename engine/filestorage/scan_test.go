@@ -14,6 +14,7 @@ import (
 
 	"github.com/zaridb/zari/datafs"
 	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/txnlog"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -38,6 +39,45 @@ func TestScanFromEachPlace(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, scan(t, s, from, store.Backward)); diff != "" {
 			t.Errorf("backward from %d:\n%s", from, diff)
+		}
+	}
+}
+
+// Heads are what Scan yields, without records, and large transactions cost no more
+// to tell of than small ones.
+func TestScanHeads(t *testing.T) {
+	m := &countingFS{FS: disk(t)}
+	s := openOn(t, m)
+	const large = 8 << 20
+	for tid := zodb.TID(10); tid < 20; tid++ {
+		x := txn(tid, put(1, string(bytes.Repeat([]byte{byte(tid)}, 1+int(tid%2)*large))))
+		x.User, x.Description, x.Extension = []byte("u"), fmt.Appendf(nil, "number %d", tid), []byte("}.")
+		appendTo(t, s, x)
+	}
+	for _, dir := range []store.Direction{store.Forward, store.Backward} {
+		for from := zodb.TID(9); from < 22; from++ {
+			var want []*txnlog.Txn
+			for x, err := range s.Scan(t.Context(), from, dir) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				x.Records = nil
+				want = append(want, x)
+			}
+			m.n.Store(0)
+			var got []*txnlog.Txn
+			for x, err := range s.ScanHeads(t.Context(), from, dir) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, x)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("from %v:\n%s", from, diff)
+			}
+			if read := m.n.Load(); read > large {
+				t.Errorf("from %v: %d bytes were read for the heads of %d transactions", from, read, len(got))
+			}
 		}
 	}
 }

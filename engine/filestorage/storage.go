@@ -14,12 +14,13 @@ import (
 )
 
 var (
-	_ store.Engine     = (*Storage)(nil)
-	_ store.Packer     = (*Storage)(nil)
-	_ store.BlobEngine = (*Storage)(nil)
-	_ store.Reserver   = (*Storage)(nil)
-	_ store.Settler    = (*Storage)(nil)
-	_ store.Describer  = (*Storage)(nil)
+	_ store.Engine      = (*Storage)(nil)
+	_ store.Packer      = (*Storage)(nil)
+	_ store.BlobEngine  = (*Storage)(nil)
+	_ store.Reserver    = (*Storage)(nil)
+	_ store.Settler     = (*Storage)(nil)
+	_ store.HeadScanner = (*Storage)(nil)
+	_ store.Describer   = (*Storage)(nil)
 )
 
 // Storage is an open Data.fs. It is made by [Open].
