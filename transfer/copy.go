@@ -25,6 +25,13 @@ type Options struct {
 	Progress func(Progress)
 }
 
+func (o Options) withDefaults() Options {
+	if o.BatchBytes == 0 {
+		o.BatchBytes = 16 << 20
+	}
+	return o
+}
+
 // Result is what a Copy did.
 type Result struct {
 	Resumed      zodb.TID // the destination's last transaction before, 0 if it was empty
@@ -60,8 +67,8 @@ func Copy(ctx context.Context, dst, src zodb.Storage, o Options) (Result, error)
 		return Result{}, err
 	}
 	defer c.stage.close()
-	if dst.Info().ReadOnly {
-		return Result{}, fmt.Errorf("%s: %w", named("the destination", dst), zodb.ErrReadOnly)
+	if err := c.checkDestination(); err != nil {
+		return Result{}, err
 	}
 	if err := c.resume(ctx); err != nil {
 		return c.result, err
@@ -100,24 +107,36 @@ type copier struct {
 }
 
 func newCopier(dst, src zodb.Storage, o Options) (*copier, error) {
-	if o.BatchBytes == 0 {
-		o.BatchBytes = 16 << 20
-	}
-	c := &copier{dst: dst, src: src, opts: o, start: o.From, stage: newStage(dst)}
+	c := &copier{dst: dst, src: src, opts: o.withDefaults(), start: o.From, stage: newStage(dst)}
 	var ok bool
 	if c.from, ok = zodb.As[zodb.Iterator](src); !ok {
 		return nil, fmt.Errorf("%s cannot list its transactions, so there is nothing to copy one by one (a copy of the current state alone is not there yet): %w",
 			named("the source", src), errors.ErrUnsupported)
 	}
-	if _, ok := zodb.As[zodb.Restorer](dst); !ok {
-		return nil, fmt.Errorf("%s does not take transactions with given tids: %w", named("the destination", dst), errors.ErrUnsupported)
-	}
 	if !o.WithoutBlobs {
 		c.blobs, _ = zodb.As[zodb.BlobStore](src)
 	}
-	c.appender, _ = zodb.As[zodb.Appender](dst)
 	c.progress.Total = src.Info().Size
+	if _, ok := zodb.As[zodb.Restorer](dst); !ok {
+		return nil, errNoRestore(dst)
+	}
 	return c, nil
+}
+
+// checkDestination checks that the destination takes what is copied.
+func (c *copier) checkDestination() error {
+	if _, ok := zodb.As[zodb.Restorer](c.dst); !ok {
+		return errNoRestore(c.dst)
+	}
+	if c.dst.Info().ReadOnly {
+		return fmt.Errorf("%s: %w", named("the destination", c.dst), zodb.ErrReadOnly)
+	}
+	c.appender, _ = zodb.As[zodb.Appender](c.dst)
+	return nil
+}
+
+func errNoRestore(dst zodb.Storage) error {
+	return fmt.Errorf("%s does not take transactions with given tids: %w", named("the destination", dst), errors.ErrUnsupported)
 }
 
 // named is the name of a storage for an error, with the part that it plays.

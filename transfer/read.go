@@ -28,6 +28,18 @@ type blobKey struct{ txn, record int }
 // wait returns when no blob is being copied any more.
 func (b *batch) wait() { b.copying.Wait() }
 
+// add adds a transaction, whose blobs are not looked at.
+func (b *batch) add(t *zodb.Transaction) {
+	if len(b.txns) == 0 {
+		b.began = time.Now()
+	}
+	b.txns = append(b.txns, t)
+	b.bytes += recordBytes
+	for i := range t.Records {
+		b.bytes += recordBytes + int64(len(t.Records[i].Data))
+	}
+}
+
 // recordBytes is what a record costs beside its data.
 const recordBytes = 100
 
@@ -71,14 +83,9 @@ func (c *copier) read(ctx context.Context, out chan<- *batch) error {
 
 // take adds a transaction to the batch and starts to copy its blobs.
 func (c *copier) take(ctx context.Context, b *batch, t *zodb.Transaction) error {
-	if len(b.txns) == 0 {
-		b.began = time.Now()
-	}
-	b.txns = append(b.txns, t)
-	b.bytes += recordBytes
+	b.add(t)
 	for i := range t.Records {
 		r := &t.Records[i]
-		b.bytes += recordBytes + int64(len(r.Data))
 		if c.opts.WithoutBlobs || !r.Blob && !isBlob(r.Data) {
 			continue
 		}
