@@ -26,8 +26,8 @@ const dumpLong = `Print transactions and what they changed: for each a line with
 and description, and a line for each object with its class and size.
 
 --format zodbtools prints what 'zodb dump' of zodbtools prints, byte for byte: all
-the data, from which 'zodb restore' can make the database again, though not its
-blobs. With --hashes it is the form of 'zodb dump --hashonly'.
+the data, from which 'zari undump' and 'zodb restore' make the database again, though
+not its blobs. With --hashes it is the form of 'zodb dump --hashonly'.
 
 --json prints a line of JSON for each transaction.
 
