@@ -63,7 +63,8 @@ func (d *Dir) PlaceAll(list []Staged) error {
 	return d.syncUp(list)
 }
 
-// sealers is how many files are synced at a time.
+// sealers is how many files, or folders, are synced at a time: file systems write
+// one record of their journal for all of them.
 const sealers = 8
 
 // sealAll makes the folders of the blobs, and seals the files.
@@ -179,14 +180,17 @@ func (d *Dir) syncUp(list []Staged) error {
 		level[d.oidDir(s.OID)] = true
 	}
 	for len(level) > 0 {
+		var g errgroup.Group
+		g.SetLimit(sealers)
 		above := make(map[string]bool)
 		for dir := range level {
-			if err := d.fs.SyncDir(dir); err != nil {
-				return err
-			}
+			g.Go(func() error { return d.fs.SyncDir(dir) })
 			if dir != d.root {
 				above[filepath.Dir(dir)] = true
 			}
+		}
+		if err := g.Wait(); err != nil {
+			return err
 		}
 		level = above
 	}
