@@ -163,8 +163,8 @@ func healthy(t *testing.T, path string) {
 // counts processor time, ours and that of Python's referencesf on the same records.
 func BenchmarkRealReferences(b *testing.B) {
 	files, err := filepath.Glob(filepath.Join(os.Getenv("ZARI_REALDATA"), "*", "Data.fs"))
-	if os.Getenv("ZARI_REALDATA") == "" || err != nil || len(files) == 0 {
-		b.Skip("no databases: see realdata/make.sh")
+	if os.Getenv("ZARI_REALDATA") == "" || err != nil || len(files) == 0 || setup.missing != "" {
+		b.Skip("no databases, or no Python: see realdata/make.sh")
 	}
 	for _, path := range files {
 		b.Run(filepath.Base(filepath.Dir(path)), func(b *testing.B) {

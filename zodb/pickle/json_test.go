@@ -395,7 +395,9 @@ func TestJSONForms(t *testing.T) {
 	ring := NewList()
 	ring.Items = append(ring.Items, ring)
 	call := func(o *Object, args ...any) *Object { o.Making, o.Args = Reduce, args; return o }
-	datetime := func(name string, args ...any) *Object { return call(&Object{Class: &Global{"datetime", name}}, args...) }
+	datetime := func(name string, args ...any) *Object {
+		return call(&Object{Class: &Global{"datetime", name}}, args...)
+	}
 	for _, c := range []struct {
 		v    any
 		want string

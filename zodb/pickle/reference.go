@@ -104,7 +104,24 @@ func oidOf(v any) (zodb.OID, error) {
 
 // AllReferences appends to dst the references of every form in a record, in the
 // order in which they are written.
+//
+// Records whose references are all within their database cost little more than with
+// [References].
 func AllReferences(record []byte, dst []Reference) ([]Reference, error) {
+	s := scanners.Get().(*scanner)
+	s.all, s.refs = true, dst
+	_, ok := s.record(record, nil)
+	out := s.refs
+	s.in, s.refs, s.all = nil, nil, false
+	scanners.Put(s)
+	if ok {
+		return out, nil
+	}
+	return allInFull(record, dst)
+}
+
+// allInFull is AllReferences by way of the tree.
+func allInFull(record []byte, dst []Reference) ([]Reference, error) {
 	refs, err := readRefs(record)
 	if err != nil {
 		return dst, err

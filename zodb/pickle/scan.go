@@ -83,17 +83,19 @@ func OwnReferences(record []byte, dst []zodb.OID) ([]zodb.OID, error) {
 type cell struct {
 	kind cellKind
 	at   uint32
-	size uint32
+	size uint32 // of what is at; of a pair where its class is, 0 for no class
 }
 
 type cellKind byte
 
 const (
-	aValue cellKind = iota
-	anOID           // bytes or text, at
-	aPair           // a tuple that begins with bytes, at
-	aList           // of whatever
-	noCell          // of the memo, where nothing has been put
+	aValue  cellKind = iota
+	anOID            // bytes or text, at
+	aPair            // a tuple that begins with the eight bytes at
+	badPair          // a tuple that begins with other bytes
+	aClass           // module and name, a line each, at
+	aList            // of whatever
+	noCell           // of the memo, where nothing has been put
 )
 
 // scanner is the machine. Its slices are used again.
@@ -106,6 +108,9 @@ type scanner struct {
 	gaps  bool // the memo has entries that were never put
 	lists bool // a persistent id was a list
 	dst   []zodb.OID
+	all   bool // refs are wanted, with classes, instead of dst
+	refs  []Reference
+	names map[string]Class // by the lines of a class
 }
 
 var scanners = sync.Pool{New: func() any { return new(scanner) }}

@@ -17,18 +17,46 @@ func (s *scanner) reference(int) bool {
 	}
 	c := s.stack[n]
 	s.stack[n] = cell{}
-	switch c.kind {
-	case aList:
+	switch {
+	case c.kind == aList:
 		s.lists = true
-		return true
-	case anOID, aPair:
-		if c.size != 8 {
-			return false
-		}
-		s.dst = append(s.dst, zodb.OID(binary.BigEndian.Uint64(s.in[c.at:])))
+		return !s.all
+	case c.kind != aPair && (c.kind != anOID || c.size != 8):
+		return false
+	}
+	oid := zodb.OID(binary.BigEndian.Uint64(s.in[c.at:]))
+	if !s.all {
+		s.dst = append(s.dst, oid)
 		return true
 	}
-	return false
+	return s.withClass(oid, c)
+}
+
+// maxNames bounds the classes that a scanner remembers.
+const maxNames = 1 << 12
+
+// withClass notes a reference with the class that a pair has.
+func (s *scanner) withClass(oid zodb.OID, c cell) bool {
+	r := Reference{OID: oid}
+	if c.kind == aPair {
+		if c.size == 0 {
+			return false
+		}
+		lines := s.in[c.size:]
+		module := bytes.IndexByte(lines, '\n')
+		end := module + 1 + bytes.IndexByte(lines[module+1:], '\n') // both are there, as skipNames has seen
+		class, ok := s.names[string(lines[:end])]
+		if !ok {
+			if len(s.names) >= maxNames || s.names == nil {
+				s.names = make(map[string]Class)
+			}
+			class = Class{string(lines[:module]), string(lines[module+1 : end])}
+			s.names[string(lines[:end])] = class
+		}
+		r.Class = class
+	}
+	s.refs = append(s.refs, r)
+	return true
 }
 
 func (s *scanner) mark(int) bool {
@@ -60,12 +88,19 @@ func (s *scanner) dup(int) bool {
 
 func (s *scanner) emptyList(int) bool { return s.push(cell{kind: aList}) }
 
-// tupleOf returns the cell of a tuple with the given first item.
-func tupleOf(first cell) cell {
-	if first.kind == anOID {
-		return cell{aPair, first.at, first.size}
+// tupleOf returns the cell of a tuple of the given items.
+func tupleOf(items []cell) cell {
+	if len(items) == 0 || items[0].kind != anOID {
+		return cell{}
 	}
-	return cell{}
+	c := cell{kind: aPair, at: items[0].at}
+	if items[0].size != 8 {
+		c.kind = badPair
+	}
+	if last := items[len(items)-1]; last.kind == aClass {
+		c.size = last.at
+	}
+	return c
 }
 
 func (s *scanner) tupleN(n int) bool {
@@ -73,7 +108,7 @@ func (s *scanner) tupleN(n int) bool {
 	if m < s.floor() {
 		return false
 	}
-	c := tupleOf(s.stack[m])
+	c := tupleOf(s.stack[m:])
 	s.stack = s.stack[:m]
 	return s.push(c)
 }
@@ -83,10 +118,7 @@ func (s *scanner) tuple(int) bool {
 	if !ok {
 		return false
 	}
-	c := cell{}
-	if len(s.stack) > m {
-		c = tupleOf(s.stack[m])
-	}
+	c := tupleOf(s.stack[m:])
 	s.stack = s.stack[:m]
 	return s.push(c)
 }
@@ -100,7 +132,7 @@ func (s *scanner) replaceMark(int) bool {
 }
 
 func (s *scanner) inst(int) bool {
-	return s.names() && s.replaceMark(0)
+	return s.skipNames() && s.replaceMark(0)
 }
 
 // absorb puts the last n values into the one below.
@@ -117,8 +149,8 @@ func (s *scanner) combine(n int) bool {
 	return s.pop(n) && s.push(cell{})
 }
 
-// names skips two lines, a module's name and that of something in it.
-func (s *scanner) names() bool {
+// skipNames skips two lines, a module's name and that of something in it.
+func (s *scanner) skipNames() bool {
 	for range 2 {
 		n := bytes.IndexByte(s.in[s.pos:], '\n')
 		if n < 0 {
@@ -130,7 +162,8 @@ func (s *scanner) names() bool {
 }
 
 func (s *scanner) global(int) bool {
-	return s.names() && s.push(cell{})
+	c := cell{kind: aClass, at: uint32(s.pos)}
+	return s.skipNames() && s.push(c)
 }
 
 func (s *scanner) index(width int) (int, bool) {

@@ -45,6 +45,30 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+// TestAllReferences compares the scanner with the full reader.
+func TestAllReferences(t *testing.T) {
+	scanned, classes := 0, 0
+	for _, g := range goldens(t, "record", "foreign") {
+		got, err := AllReferences(g.data, nil)
+		want, err2 := allInFull(g.data, nil)
+		if d := cmp.Diff(want, got); d != "" || err != nil || err2 != nil {
+			t.Errorf("%s: %v %v %s", g.name, err, err2, d)
+		}
+		s := &scanner{all: true}
+		if _, sure := s.record(g.data, nil); sure {
+			scanned++
+		}
+		for _, r := range s.refs {
+			if r.Class != (Class{}) {
+				classes++
+			}
+		}
+	}
+	if scanned < 100 || classes < 10 {
+		t.Errorf("the scanner was sure of %d records only, with %d classes", scanned, classes)
+	}
+}
+
 func TestReferencesAppends(t *testing.T) {
 	record := goldens(t, "foreign")[0].data
 	got, err := References(record, []zodb.OID{1})
@@ -148,6 +172,17 @@ func FuzzReferences(f *testing.F) {
 			return // the scanner checks less
 		}
 		if d := cmp.Diff(want, got); d != "" {
+			t.Fatal(d)
+		}
+		all := &scanner{all: true}
+		if _, sure := all.record(record, nil); !sure {
+			return
+		}
+		wantAll, err := allInFull(record, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(wantAll, all.refs); d != "" {
 			t.Fatal(d)
 		}
 	})
