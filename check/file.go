@@ -91,9 +91,22 @@ func (f *File) data(pos int64, oid zodb.OID) (at, length int64, tid zodb.TID, er
 	}
 }
 
+// readAtOnce is how much is read where a record begins: all of most records.
+const readAtOnce = 4096
+
 // load reads the record at pos into buf, or into more if that is too small.
 func (f *File) load(pos int64, oid zodb.OID, buf []byte) (Record, []byte) {
 	r := Record{OID: oid}
+	if cap(buf) < readAtOnce {
+		buf = make([]byte, readAtOnce)
+	}
+	n, _ := f.file.ReadAt(buf[:max(0, min(readAtOnce, f.size-pos))], pos)
+	if data, tid, ok := f.whole(buf[:n], pos, oid); ok {
+		r.TID = tid
+		r.Data, r.Err = Plain(data)
+		return r, buf
+	}
+	// It is larger, or has a back pointer, or something is wrong with it.
 	at, length, tid, err := f.data(pos, oid)
 	r.TID = tid
 	switch {
@@ -121,6 +134,18 @@ const maxPlain = 1 << 30
 
 // Plain returns a record as it was before zc.zlibstorage compressed it.
 func Plain(data []byte) ([]byte, error) { return compressed.Read(data, maxPlain) }
+
+// whole returns the data of a record that b begins with, if they are in b.
+func (f *File) whole(b []byte, pos int64, oid zodb.OID) (data []byte, tid zodb.TID, ok bool) {
+	if len(b) < datafs.DataHeaderSize {
+		return nil, 0, false
+	}
+	h := datafs.DecodeDataHeader(b)
+	if h.DataLen == 0 || h.Len() > int64(len(b)) || h.OID != oid || h.Check(pos, f.size) != nil {
+		return nil, 0, false
+	}
+	return b[datafs.DataHeaderSize:h.Len()], h.TID, true
+}
 
 // Load reads one current record.
 func (f *File) Load(_ context.Context, oid zodb.OID) (*Record, error) {
