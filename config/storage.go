@@ -105,6 +105,9 @@ func (l *loader) fileStorage(s *zconfig.Section, base Section) Storage {
 	r.finish()
 	l.noSections(s)
 	l.files = append(l.files, fs)
+	if !fs.ReadOnly {
+		l.blobDirs = append(l.blobDirs, placed{s.Pos, fs.BlobDir})
+	}
 	return fs
 }
 

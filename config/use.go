@@ -128,3 +128,26 @@ func (l *loader) refuseSameFile() {
 		first[path] = f
 	}
 }
+
+// placed is a directory that a section keeps blobs in.
+type placed struct {
+	pos zconfig.Pos
+	dir string
+}
+
+// noteSameBlobs notes directories that two storages keep their blobs in. Blobs are
+// named after objects and transactions, which are the same in a copy of a database.
+func (l *loader) noteSameBlobs() {
+	first := make(map[string]zconfig.Pos)
+	for _, p := range l.blobDirs {
+		if p.dir == "" {
+			continue
+		}
+		dir := filepath.Clean(p.dir)
+		if pos, ok := first[dir]; ok {
+			l.note(p.pos, fmt.Sprintf("its blobs are in the same directory as those of %v: packing one may remove those of the other", pos))
+			continue
+		}
+		first[dir] = p.pos
+	}
+}

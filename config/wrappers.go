@@ -13,6 +13,7 @@ func (l *loader) blobStorage(s *zconfig.Section, base Section) Storage {
 	bs := &BlobStorage{BlobDir: need(r, "blob-dir", l.path), Wrapped: l.wrapped(s, base)}
 	r.finish()
 	l.takesBlobs(s, bs.Storage)
+	l.blobDirs = append(l.blobDirs, placed{s.Pos, bs.BlobDir})
 	return bs
 }
 
