@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -74,6 +75,9 @@ func interpret(doc *zconfig.Document, env func(string) (string, bool), server bo
 	if len(l.errs) > 0 {
 		slices.SortStableFunc(l.errs, func(a, b *zconfig.Error) int { return compare(doc, a.Pos, b.Pos) })
 		return nil, l.errs
+	}
+	for _, ref := range doc.Environ {
+		l.note(ref.Pos, fmt.Sprintf("${%s} is the environment variable: Python refuses it here; $(%s) is understood by both", ref.Name, ref.Name))
 	}
 	l.noteSkipped(doc)
 	slices.SortStableFunc(l.notes, func(a, b Note) int { return compare(doc, a.Pos, b.Pos) })

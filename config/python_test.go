@@ -97,7 +97,7 @@ var (
 	// notPythons are what Zari takes and this Python does not: because it is Zari's
 	// own, or because a package is not installed.
 	notPythons = regexp.MustCompile(`(?i)<(use|readonly|storages|zlibstorage|serverzlibstorage|before|zodb_db|temporarystorage)\b|` +
-		`metrics-address|max-|slow-commit|wait-timeout|<filestorage (source|destination)`)
+		`\$\{DATA\}|metrics-address|max-|slow-commit|wait-timeout|<filestorage (source|destination)`)
 )
 
 // What Python's own schemas take we take, and what they refuse we refuse, but for

@@ -29,6 +29,10 @@
 // has been put in is not looked at again. There are no defaults: a name that is
 // not defined is an error. Section headers and keys are taken as they are.
 //
+// In one thing we take more than ZConfig: ${NAME} that is not defined stands for
+// the environment variable of just that name, as people expect who know shells.
+// [Document.Environ] lists them.
+//
 // # Bounds
 //
 // Files are foreign: their size and number, the depth of includes and of

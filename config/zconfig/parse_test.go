@@ -76,6 +76,7 @@ empty-too="" @main.conf:4
 	{name: "Windows line ends and a byte order mark", in: "\ufeff<a>\r\nk v\r\n</a>\r\n", want: "<a> @main.conf:1\n  k=\"v\" @main.conf:2\n", ours: true},
 	{name: "unnamed sections of one type", in: "<a/>\n<a/>", want: "<a> @main.conf:1\n<a> @main.conf:2\n"},
 	{name: "define", in: "%define Dir /db\n%define both ${dir}x$DIR\nk $both/$$dir$(HOME)$(EMPTY)-${Dir}", want: "k=\"/dbx/db/$dir/home/z-/db\" @main.conf:3\n"},
+	{name: "environment in braces", in: "%define home /x\nk ${HOME}\n%define x ${EMPTY}\nk [${x}]", want: "k=\"/x\" @main.conf:2\nk=\"[]\" @main.conf:4\n", ours: true},
 	{name: "defined empty", in: "%define x\nk [$x]", want: "k=\"[]\" @main.conf:2\n"},
 	{name: "defined twice alike", in: "%define x 1\n%define X 1\nk $x", want: "k=\"1\" @main.conf:3\n"},
 	{name: "replaced text is not looked at again", in: "%define x $$y\nk $x", want: "k=\"$y\" @main.conf:2\n"},
@@ -129,7 +130,8 @@ var bad = []struct{ in, want string }{
 	{"%define 1x 2", `main.conf:1: "1x" cannot be defined (a name has letters, digits and underscores)`},
 	{"%define x 1\n%define x 2", `main.conf:2: "x" is defined already, as "1"`},
 	{"%define instance /x\nk $instanec/y", `main.conf:2: "instanec" is not defined (did you mean "instance"?)`},
-	{"k ${HOME}", `main.conf:1: "HOME" is not defined (for the environment variable, write $(HOME))`},
+	{"k $HOME", `main.conf:1: "HOME" is not defined (for the environment variable, write $(HOME))`},
+	{"k ${home}", `main.conf:1: "home" is not defined`},
 	{"k $(NO)", `main.conf:1: there is no environment variable "NO"`},
 	{"k $", "main.conf:1: a lone $ ends the line (write $$ for a dollar)"},
 	{"k $-", "main.conf:1: $ is not followed by a name (write $$ for a dollar)"},
@@ -232,5 +234,16 @@ func checkTree(t *testing.T, s *Section, depth int) {
 			t.Fatalf("bad section %v", sub)
 		}
 		checkTree(t, sub, depth+1)
+	}
+}
+
+func TestEnviron(t *testing.T) {
+	d, err := Parse(strings.NewReader("a ${HOME}\nb $(HOME)${HOME}\n%define home /x\nc ${HOME}\n"), "main.conf", options(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Reference{{Name: "HOME", Pos: Pos{File: "main.conf", Line: 1}}}
+	if diff := cmp.Diff(want, d.Environ); diff != "" || d.Keys[0].Value != "/home/z" || d.Keys[2].Value != "/x" {
+		t.Errorf("%v (-want +got):\n%s", d.Keys, diff)
 	}
 }

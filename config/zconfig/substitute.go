@@ -43,7 +43,7 @@ func (f *file) reference(s string) (value, rest string, err error) {
 	case s[0] == '$':
 		return "$", s[1:], nil
 	case s[0] == '{':
-		return f.enclosed(s, '}', f.defined)
+		return f.enclosed(s, '}', f.braced)
 	case s[0] == '(':
 		return f.enclosed(s, ')', f.environ)
 	}
@@ -66,6 +66,20 @@ func (f *file) enclosed(s string, end byte, lookup func(string) (string, error))
 	}
 	value, err = lookup(name)
 	return value, rest[1:], err
+}
+
+// braced looks up ${NAME}: a name of %define, or else an environment variable of
+// just that name, which ZConfig does not have.
+func (f *file) braced(name string) (string, error) {
+	if _, ok := f.defines[strings.ToLower(name)]; !ok {
+		if v, ok := f.env(name); ok {
+			if !slices.ContainsFunc(f.doc.Environ, func(r Reference) bool { return r.Name == name }) {
+				f.doc.Environ = append(f.doc.Environ, Reference{Name: name, Pos: f.pos()})
+			}
+			return v, nil
+		}
+	}
+	return f.defined(name)
 }
 
 func (f *file) defined(name string) (string, error) {

@@ -21,9 +21,16 @@ func (p Pos) String() string {
 
 // Document is what a file and its includes hold.
 type Document struct {
-	Section          // the outermost section, without type and name
-	Imports []Import // in the order of reading
-	Files   []string // the file and its includes, in the order of reading; one read twice is there twice
+	Section             // the outermost section, without type and name
+	Imports []Import    // in the order of reading
+	Files   []string    // the file and its includes, in the order of reading; one read twice is there twice
+	Environ []Reference // the first ${NAME} for each environment variable: ZConfig refuses them
+}
+
+// Reference is a place where a name is used.
+type Reference struct {
+	Name string
+	Pos  Pos
 }
 
 // Import is a line %import PACKAGE.
