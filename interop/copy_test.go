@@ -157,7 +157,7 @@ func TestCopyFromServers(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := startCommand(t, source, addr, command)
-		url := "zeo://" + addr + "?blob_dir=" + filepath.Join(t.TempDir(), "cache")
+		url := "zeo://" + addr
 		if out, err := exec.Command(setup.zari, "copy", "--verify", url, databaseIn(copied)).CombinedOutput(); err != nil {
 			t.Errorf("zari copy from %s: %v\n%s", command[0], err, out)
 		}

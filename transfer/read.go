@@ -89,10 +89,10 @@ func (c *copier) take(ctx context.Context, b *batch, t *zodb.Transaction) error 
 		if c.opts.WithoutBlobs || !r.Blob && !isBlob(r.Data) {
 			continue
 		}
+		if c.blobs == nil {
+			return fmt.Errorf("object %v is a blob, and %s was opened without a directory for blobs: name one, or leave the blobs out", r.OID, named("the source", c.src))
+		}
 		if !r.Blob {
-			if c.blobs == nil {
-				return fmt.Errorf("object %v is a blob, and %s was opened without a directory for blobs", r.OID, named("the source", c.src))
-			}
 			b.missing++
 			continue
 		}

@@ -50,8 +50,36 @@ func findStorage(w io.Writer, where string) (config.Storage, error) {
 	return c, nil
 }
 
-// openFound opens what findStorage has found.
+// openFound opens what findStorage has found. Blobs of a server are kept in a
+// directory for the while where none is named.
 func openFound(ctx context.Context, w io.Writer, where string, c config.Storage, readOnly bool) (zodb.Storage, error) {
+	client, ok := c.(*config.ClientStorage)
+	if !ok || client.BlobDir != "" {
+		return openNamed(ctx, w, where, c, readOnly)
+	}
+	dir, err := os.MkdirTemp("", "zari-blobs-*")
+	if err != nil {
+		return nil, err
+	}
+	client.BlobDir = dir
+	s, err := openNamed(ctx, w, where, c, readOnly)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return passing{s, dir}, nil
+}
+
+// passing is a storage with a directory that goes when it is closed.
+type passing struct {
+	zodb.Storage
+	dir string
+}
+
+func (p passing) As(target any) bool { return zodb.PassOn(p.Storage, target) }
+
+func (p passing) Close() error { return errors.Join(p.Storage.Close(), os.RemoveAll(p.dir)) }
+
+func openNamed(ctx context.Context, w io.Writer, where string, c config.Storage, readOnly bool) (zodb.Storage, error) {
 	s, err := storages.Open(ctx, c, storages.Options{
 		ReadOnly: readOnly,
 		Logger:   slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})),
