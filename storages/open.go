@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/zaridb/zari/blobs"
@@ -39,6 +40,11 @@ type Options struct {
 	// it they are an error, unless the configuration says not to wait.
 	Survive bool
 
+	// Several says that the storages may be databases that refer to each other, as
+	// those of one configuration file do: a pack that would collect garbage in one
+	// of them is refused then. Without it such a pack does as Python's, and warns.
+	Several bool
+
 	// Progress is told of long work, such as the rebuild of an index.
 	Progress func(storage, what string, done, total int64)
 }
@@ -56,6 +62,10 @@ func Open(ctx context.Context, c config.Storage, o Options) (zodb.Storage, error
 // storage that several of them use is opened once, and closed when the last of
 // them is. After an error nothing is left open.
 func OpenAll(ctx context.Context, list []config.Storage, o Options) ([]zodb.Storage, error) {
+	o.Several = o.Several || len(list) > 1
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	op := &opener{Options: o, shared: make(map[config.Storage]*shared)}
 	var opened []zodb.Storage
 	for _, c := range list {
@@ -167,8 +177,26 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 var references = compress.References(pickle.References)
 
 // ownReferences are those of a file, which may be one of several databases that refer
-// to each other: then a pack must not collect garbage.
-var ownReferences = compress.References(pickle.OwnReferences)
+// to each other: what only another one refers to looks like garbage here.
+func (o *opener) ownReferences() func(record []byte, dst []zodb.OID) ([]zodb.OID, error) {
+	own := compress.References(pickle.OwnReferences)
+	if o.Several {
+		return own
+	}
+	var warn sync.Once
+	return func(record []byte, dst []zodb.OID) ([]zodb.OID, error) {
+		refs, err := own(record, dst)
+		foreign, ok := errors.AsType[*pickle.ForeignError](err)
+		if !ok {
+			return refs, err
+		}
+		warn.Do(func() {
+			o.Logger.Warn("a pack collects garbage in a database that refers to another one; what only that one refers to goes: "+
+				"if it refers back, set pack-gc false, and use zari gc", "database", foreign.Database)
+		})
+		return references(record, dst)
+	}
+}
 
 var errTwoBlobDirs = errors.New("a second blob directory for one storage")
 
@@ -188,7 +216,7 @@ func (o *opener) openFile(ctx context.Context, c *config.FileStorage, blobDir st
 	}
 	opts := filestorage.Options{
 		Path: c.Path, BlobDir: blobDir, Create: c.Create, ReadOnly: c.ReadOnly || o.ReadOnly, Quota: c.Quota,
-		PackGC: c.PackGC, PackKeepOld: c.PackKeepOld, References: ownReferences, Logger: o.Logger,
+		PackGC: c.PackGC, PackKeepOld: c.PackKeepOld, References: o.ownReferences(), Logger: o.Logger,
 	}
 	if c.Create && o.ReadOnly {
 		return nil, fmt.Errorf("%v: create throws away what is in %s, and nothing is to be written", c.Pos, c.Path)

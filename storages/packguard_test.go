@@ -1,8 +1,11 @@
 package storages
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,12 +15,15 @@ import (
 )
 
 // TestPackOfAMember: a file whose records refer to another database may be referred to
-// from there. A pack that collects garbage in it alone is refused.
+// from there. A pack that collects garbage in it alone is refused if it is known to be
+// one of several; else it warns.
 func TestPackOfAMember(t *testing.T) {
 	thing := &pickle.Global{Module: "app", Name: "Thing"}
 	elsewhere := &pickle.Ref{ID: pickle.NewList("n", pickle.Tuple{"other", []byte{0, 0, 0, 0, 0, 0, 0, 5}})}
-	for _, gc := range []bool{true, false} {
-		s, err := Open(t.Context(), &config.FileStorage{Path: filepath.Join(t.TempDir(), "Data.fs"), PackGC: gc}, Options{})
+	for _, c := range []struct{ gc, several, refused bool }{{true, true, true}, {true, false, false}, {false, true, false}} {
+		var said bytes.Buffer
+		s, err := Open(t.Context(), &config.FileStorage{Path: filepath.Join(t.TempDir(), "Data.fs"), PackGC: c.gc},
+			Options{Several: c.several, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,11 +42,14 @@ func TestPackOfAMember(t *testing.T) {
 		}
 		err = packer.Pack(t.Context(), time.Now().Add(time.Hour), zodb.PackOptions{})
 		foreign, refused := errors.AsType[*pickle.ForeignError](err)
-		if refused != gc || (refused && foreign.Database != "other") || (!refused && err != nil) {
-			t.Errorf("pack, garbage collection %v: %v", gc, err)
+		if refused != c.refused || (refused && foreign.Database != "other") || (!refused && err != nil) {
+			t.Errorf("pack, %+v: %v", c, err)
 		}
-		if _, err := s.LoadBefore(t.Context(), 0, serial); (err == nil) != gc {
-			t.Errorf("pack, garbage collection %v: the old revision: %v", gc, err)
+		if _, err := s.LoadBefore(t.Context(), 0, serial); (err == nil) != c.refused {
+			t.Errorf("pack, %+v: the old revision: %v", c, err)
+		}
+		if warned := strings.Contains(said.String(), "pack-gc false"); warned != (c.gc && !c.several) {
+			t.Errorf("pack, %+v: the log says %q", c, said.String())
 		}
 	}
 }
