@@ -105,6 +105,7 @@ proof: $(VENV) ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	CI=true ZARI_ROUNDS=200 $(GO) test -timeout 6h -v -run 'Kill9|Chain' ./interop
 	CI=true ZARI_ROUNDS=1 $(GO) test -timeout 1h -v -run ContractOverPython ./interop
 	ZARI_ROUNDS=2000 $(GO) test -timeout 6h -v -run Bank ./zeo/client
+	CI=true ZARI_COPY_MB=200 ZARI_COPY_KILLS=100 $(GO) test -timeout 6h -v -run CopyKilled ./interop
 	ZARI_MERGES=200000 $(GO) test -timeout 6h -v -run AsPython ./resolve
 	CI=true ZARI_IMPORT_OBJECTS=5000000 ZARI_IMPORT_KILLS=20 $(GO) test -timeout 6h -v -run 'TestImport$$' ./interop
 	$(MAKE) fuzz FUZZ_SECONDS=3600

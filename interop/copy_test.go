@@ -122,11 +122,23 @@ func TestCopyKilled(t *testing.T) {
 	}
 	t.Logf("killed %d times, with %d sizes of the file", kills, len(sizes))
 	mustCopy(t, source, killed, "--verify")
-	sameFiles(t, source, killed)
+	sameBytes(t, source, killed)
+	if megabytes <= 300 { // Python takes long
+		sameFiles(t, source, killed)
+	}
 	for _, dir := range []string{whole, killed} {
 		if left, err := os.ReadDir(filepath.Join(dir, "blobs", "tmp")); err != nil || len(left) > 1 || len(left) == 1 && left[0].Name() != "zari-copy.lock" {
 			t.Errorf("left in %s: %v, %v", dir, left, err)
 		}
+	}
+}
+
+// sameBytes compares the files themselves: those of a copy of what was never packed are equal.
+func sameBytes(t *testing.T, one, two string) {
+	t.Helper()
+	out, err := exec.Command("cmp", filepath.Join(one, "Data.fs"), filepath.Join(two, "Data.fs")).CombinedOutput()
+	if err != nil {
+		t.Errorf("the files differ: %v\n%s", err, out)
 	}
 }
 
