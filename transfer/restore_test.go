@@ -3,7 +3,6 @@ package transfer_test
 import (
 	"bytes"
 	"errors"
-	"io"
 	"iter"
 	"strings"
 	"testing"
@@ -33,17 +32,8 @@ func dump(t *testing.T, s *store.Store) []byte {
 	return out.Bytes()
 }
 
-// read yields what is in a dump.
 func read(dump []byte) iter.Seq2[*zodb.Transaction, error] {
-	r := zodbdump.NewReader(bytes.NewReader(dump))
-	return func(yield func(*zodb.Transaction, error) bool) {
-		for {
-			t, err := r.Read()
-			if err == io.EOF || !yield(t, err) || err != nil {
-				return
-			}
-		}
-	}
+	return zodbdump.NewReader(bytes.NewReader(dump)).All()
 }
 
 // What is restored from a dump is what was dumped, but for the blobs.

@@ -15,7 +15,6 @@ import (
 
 	"github.com/zaridb/zari/transfer"
 	"github.com/zaridb/zari/transfer/zodbdump"
-	"github.com/zaridb/zari/zodb"
 )
 
 const undumpLong = `Make a database from a dump: of 'zari dump --format zodbtools', or of 'zodb dump' of
@@ -81,7 +80,7 @@ func undump(ctx context.Context, where string, in io.Reader, out io.Writer, bar 
 	defer func() { err = errors.Join(err, s.Close()) }()
 	began := time.Now()
 	bar.begin("restored")
-	r, err := transfer.Restore(ctx, s, fromDump(in), transfer.Options{Progress: bar.show})
+	r, err := transfer.Restore(ctx, s, zodbdump.NewReader(in).All(), transfer.Options{Progress: bar.show})
 	bar.end()
 	took := time.Since(began)
 	if asJSON {
@@ -96,17 +95,4 @@ func undump(ctx context.Context, where string, in io.Reader, out io.Writer, bar 
 	}
 	_, err = fmt.Fprintf(out, "restored %d transactions with %d records (%s) in %v\n", r.Transactions, r.Records, bytesText(r.Bytes), took.Round(time.Millisecond))
 	return err
-}
-
-// fromDump yields the transactions of a dump.
-func fromDump(in io.Reader) func(yield func(*zodb.Transaction, error) bool) {
-	r := zodbdump.NewReader(in)
-	return func(yield func(*zodb.Transaction, error) bool) {
-		for {
-			t, err := r.Read()
-			if err == io.EOF || !yield(t, err) || err != nil {
-				return
-			}
-		}
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"iter"
 	"strconv"
 
 	"github.com/zaridb/zari/zodb"
@@ -58,6 +59,18 @@ func (r *Reader) Read() (*zodb.Transaction, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return nil, &SyntaxError{Line: r.line, Err: err}
+}
+
+// All yields the transactions that Read returns, up to the end or an error.
+func (r *Reader) All() iter.Seq2[*zodb.Transaction, error] {
+	return func(yield func(*zodb.Transaction, error) bool) {
+		for {
+			t, err := r.Read()
+			if err == io.EOF || !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // errEnds says that the stream ends where a line should begin.

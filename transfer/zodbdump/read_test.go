@@ -3,7 +3,6 @@ package zodbdump
 import (
 	"bytes"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 
@@ -13,17 +12,13 @@ import (
 )
 
 func readAll(dump string) (txns []*zodb.Transaction, err error) {
-	r := NewReader(strings.NewReader(dump))
-	for {
-		t, err := r.Read()
-		if err == io.EOF {
-			return txns, nil
-		}
+	for t, err := range NewReader(strings.NewReader(dump)).All() {
 		if err != nil {
 			return txns, err
 		}
 		txns = append(txns, t)
 	}
+	return txns, nil
 }
 
 func TestReader(t *testing.T) {
