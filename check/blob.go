@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/zaridb/zari/blobs"
 	"github.com/zaridb/zari/internal/vfs"
@@ -107,5 +108,46 @@ func (f *File) strayBlobs(d *blobs.Dir, r *Report) error {
 			Object: &Object{OID: b.oid.String()}, TID: tidText(b.tid), Message: "has no such revision of a blob",
 		})
 	}
+	return nil
+}
+
+// Blobs fetches the current blob of every object of a storage that has one. It returns
+// how many there are; ok is false if the storage has no blobs to fetch.
+func (s Storage) Blobs(ctx context.Context, name string, r *Report) (n int, ok bool, err error) {
+	store, ok := zodb.As[zodb.BlobStore](s.Storage)
+	var count atomic.Int64
+	progress := func(done, total int64) { r.progress("blobs", done, total) }
+	err = s.Each(ctx, progress, func(rec *Record) error {
+		if rec.Err != nil || !isBlob(rec.Data) {
+			return nil
+		}
+		count.Add(1)
+		if !ok {
+			return nil
+		}
+		return s.checkBlob(ctx, store, name, rec, r)
+	})
+	return int(count.Load()), ok, err
+}
+
+// checkBlob fetches a blob. One that has been replaced since is no problem.
+func (s Storage) checkBlob(ctx context.Context, store zodb.BlobStore, name string, rec *Record, r *Report) error {
+	path, err := store.LoadBlob(ctx, rec.OID, rec.TID)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if now, err := s.Load(ctx, rec.OID); err != nil || now.TID != rec.TID {
+		return nil
+	}
+	r.add(&Problem{
+		Kind: KindBlobMissing, Database: name, Message: fmt.Sprintf("has a blob that cannot be loaded: %v", err),
+		Object: &Object{Database: name, OID: rec.OID.String(), Class: "ZODB.blob.Blob"}, TID: tidText(rec.TID),
+	})
 	return nil
 }

@@ -19,6 +19,10 @@ func TestBlobs(t *testing.T) {
 	first := b.serials[1]
 	b.put(blob)
 	last := b.serials[1]
+	r := &check.Report{Found: func(p *check.Problem) { t.Errorf("a false alarm: %v", p) }}
+	if n, ok, err := (check.Storage{Storage: b.s}).Blobs(t.Context(), "", r); n != 1 || !ok || err != nil {
+		t.Errorf("blobs of the storage: %d %v %v", n, ok, err)
+	}
 	b.close()
 	if found := problems(t, map[string]string{"": b.path}, b.blobDir()); len(found) > 0 {
 		t.Fatalf("false alarms: %v", found)
@@ -48,6 +52,18 @@ func TestBlobs(t *testing.T) {
 		"warning blob-stray of 0x09",
 	}
 	if d := cmp.Diff(want, briefs(problems(t, map[string]string{"": b.path}, b.blobDir()))); d != "" {
+		t.Error(d)
+	}
+	if err := os.Remove(file(1, last)); err != nil { // the folder in its place
+		t.Fatal(err)
+	}
+	b.open()
+	var found []*check.Problem
+	r = &check.Report{Found: func(p *check.Problem) { found = append(found, p) }}
+	if _, _, err := (check.Storage{Storage: b.s}).Blobs(t.Context(), "", r); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want[:1], briefs(found)); d != "" {
 		t.Error(d)
 	}
 }

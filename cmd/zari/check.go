@@ -141,10 +141,13 @@ func (f *checkFlags) run(ctx context.Context, dbs []database, out io.Writer) err
 func (f *checkFlags) check(ctx context.Context, open *opened, r *check.Report) (*checkSummary, error) {
 	s := &checkSummary{}
 	for i, file := range open.files {
+		var err error
 		if file == nil {
-			continue
+			err = f.checkStorage(ctx, open.sources[i], r, s)
+		} else {
+			err = f.checkFile(ctx, open.all[i], file, r, s)
 		}
-		if err := f.checkFile(ctx, open.all[i], file, r, s); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -186,6 +189,18 @@ func (f *checkFlags) checkFile(ctx context.Context, d database, file *check.File
 		return nil
 	}
 	return file.Blobs(ctx, d.blobDir, r)
+}
+
+// checkStorage checks the blobs of what is no file.
+func (f *checkFlags) checkStorage(ctx context.Context, db check.Database, r *check.Report, s *checkSummary) error {
+	st, ok := db.Source.(check.Storage)
+	if !ok || !f.wants("blobs") {
+		return nil
+	}
+	n, fetched, err := st.Blobs(ctx, db.Name, r)
+	s.Blobs += n
+	s.Unchecked = s.Unchecked || n > 0 && !fetched
+	return err
 }
 
 func (f *checkFlags) print(out io.Writer, p *check.Problem) {
