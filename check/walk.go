@@ -107,11 +107,16 @@ func (w *walker) txn(pos int64) (next int64, err error) {
 		return 0, err
 	}
 	if len(b) < datafs.TxnHeaderSize {
-		w.problem("transaction header", pos, errTail)
+		if !w.beingWritten(pos) {
+			w.problem("transaction header", pos, errTail)
+		}
 		return w.size, nil
 	}
 	h := datafs.DecodeTxnHeader(b)
 	if h.Status == datafs.Pending && h.TID > w.last {
+		if w.beingWritten(pos) {
+			return w.size, nil
+		}
 		w.report.add(&Problem{Kind: KindStructure, Warning: true, File: w.path, Record: "transaction header", Offset: pos, Message: errPending.Error()})
 		return w.size, nil
 	}
@@ -131,6 +136,18 @@ func (w *walker) txn(pos int64) (next int64, err error) {
 	w.last = max(w.last, h.TID)
 	w.end = end + datafs.TrailerSize
 	return w.end, nil
+}
+
+// beingWritten reports whether somebody has gone on with the transaction at pos since
+// the file was opened: then it was only not finished yet.
+func (w *walker) beingWritten(pos int64) bool {
+	info, err := w.file.Stat()
+	if err != nil || info.Size() > w.size {
+		return err == nil
+	}
+	var status [1]byte
+	_, err = w.file.ReadAt(status[:], pos+datafs.StatusOffset)
+	return err == nil && (status[0] == datafs.Done || status[0] == datafs.Packed)
 }
 
 // header checks what is in the header of a transaction, but for the length.

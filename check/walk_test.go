@@ -203,6 +203,31 @@ func TestPending(t *testing.T) {
 	}
 }
 
+// TestBeingWritten: a transaction that was in the middle of being written when the file
+// was opened is no alarm.
+func TestBeingWritten(t *testing.T) {
+	for _, seen := range []int{10, datafs.TxnHeaderSize} {
+		b := structure(t)
+		f, err := os.OpenFile(b.path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		pending := datafs.TxnHeader{TID: 1 << 62, Len: 1000, Status: datafs.Pending}.Append(nil)
+		if _, err := f.Write(pending[:seen]); err != nil {
+			t.Fatal(err)
+		}
+		opened := file(t, b.path)
+		if _, err := f.Write(append(pending[seen:], make([]byte, 1000)...)); err != nil {
+			t.Fatal(err)
+		}
+		r := &check.Report{Found: func(p *check.Problem) { t.Errorf("%d bytes: a false alarm: %v", seen, p) }}
+		if err := opened.Walk(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func FuzzWalk(f *testing.F) {
 	f.Add([]byte("FS30"))
 	f.Add(slices.Concat([]byte("FS30"), datafs.TxnHeader{TID: 5, Len: 31, Status: ' '}.Append(nil), make([]byte, 16)))
