@@ -65,20 +65,53 @@ func storeBlobChunk(x *session, m *wire.Message) (any, error) {
 
 // storeBlobEnd(oid, serial, data, id)
 func storeBlobEnd(x *session, m *wire.Message) (any, error) {
+	return nil, x.endBlob(func(path string) error { return x.storeBlob(m, 3, path) })
+}
+
+// restoreBlobEnd(oid, data, prev_txn, id) is to storeBlobEnd as restorea is to storea.
+// Only Zari's client calls it, where get_info says zari_restore_blobs.
+func restoreBlobEnd(x *session, m *wire.Message) (any, error) {
+	return nil, x.endBlob(func(path string) error {
+		t, err := x.current(m, 3)
+		if err != nil {
+			return err
+		}
+		b, ok := zodb.As[zodb.BlobTxn](t.txn)
+		if !ok {
+			return errNoBlobs()
+		}
+		oid, err := m.OID(0)
+		if err != nil {
+			return err
+		}
+		data, err := textOrBytes(m, 1)
+		if err != nil {
+			return err
+		}
+		from, err := m.OptTID(2)
+		if err != nil {
+			return err
+		}
+		return b.RestoreBlob(t.ctx, oid, data, from, path)
+	})
+}
+
+// endBlob hands the file that was received to use.
+func (x *session) endBlob(use func(path string) error) error {
 	b := x.blobFile
 	x.blobFile = nil
 	if b == nil {
-		return nil, errors.New("the end of a blob before its start")
+		return errors.New("the end of a blob before its start")
 	}
 	if err := b.file.Close(); err != nil {
 		b.discard()
-		return nil, err
+		return err
 	}
-	if err := x.storeBlob(m, 3, b.file.Name()); err != nil {
+	if err := use(b.file.Name()); err != nil {
 		os.Remove(b.file.Name())
-		return nil, err
+		return err
 	}
-	return nil, nil
+	return nil
 }
 
 // storeBlob buffers (oid, serial, data, ...) with the file, in the transaction

@@ -13,10 +13,12 @@ func getInfo(x *session, m *wire.Message) (any, error) {
 	_, undo := zodb.As[zodb.Undoer](s)
 	_, records := zodb.As[zodb.RecordIterator](s)
 	_, outcomes := zodb.As[zodb.Outcomer](s)
+	_, blobs := zodb.As[zodb.BlobStore](s)
+	_, restore := zodb.As[zodb.Restorer](s)
 	return pickle.NewDict(
 		"length", info.Objects, "size", info.Size, "name", info.Name,
 		"supportsUndo", undo, "supports_record_iternext", records,
-		"interfaces", interfaces(s), "zari_tokens", outcomes), nil
+		"interfaces", interfaces(s), "zari_tokens", outcomes, "zari_restore_blobs", blobs && restore), nil
 }
 
 // interfaces names the ZODB interfaces that the storage's abilities amount to, in

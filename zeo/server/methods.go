@@ -45,11 +45,12 @@ var methods = map[string]method{
 	"tpc_finish":                      {run: tpcFinish},
 	"tpc_abort":                       {run: tpcAbort},
 
-	"storeBlobStart":  {run: storeBlobStart},
-	"storeBlobChunk":  {run: storeBlobChunk},
-	"storeBlobEnd":    {run: storeBlobEnd},
-	"storeBlobShared": {run: storeBlobShared},
-	"sendBlob":        {run: sendBlob, slow: true},
+	"storeBlobStart":      {run: storeBlobStart},
+	"storeBlobChunk":      {run: storeBlobChunk},
+	"storeBlobEnd":        {run: storeBlobEnd},
+	"zari_restoreBlobEnd": {run: restoreBlobEnd},
+	"storeBlobShared":     {run: storeBlobShared},
+	"sendBlob":            {run: sendBlob, slow: true},
 
 	"pack":     {run: pack},
 	"undoLog":  {run: undoLog, slow: true},
