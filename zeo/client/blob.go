@@ -208,6 +208,14 @@ func (t *txn) StoreBlob(ctx context.Context, oid zodb.OID, serial zodb.TID, data
 	if t.s.blobs.shared {
 		return t.shareBlob(oid, serial, data, path)
 	}
+	if err := t.upload(oid, path); err != nil {
+		return err
+	}
+	return t.c.post("storeBlobEnd", oid, serial, data, t.id)
+}
+
+// upload sends a file, which stays the transaction's.
+func (t *txn) upload(oid zodb.OID, path string) error {
 	t.blobs = append(t.blobs, stagedBlob{oid, path})
 	f, err := os.Open(path)
 	if err != nil {
@@ -226,7 +234,7 @@ func (t *txn) StoreBlob(ctx context.Context, oid zodb.OID, serial zodb.TID, data
 			}
 		}
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return t.c.post("storeBlobEnd", oid, serial, data, t.id)
+			return nil
 		}
 		if err != nil {
 			t.c.fail(err) // the server has half a blob
@@ -254,9 +262,20 @@ func (t *txn) shareBlob(oid zodb.OID, serial zodb.TID, data []byte, path string)
 	return t.c.post("storeBlobShared", oid, serial, data, filepath.Base(to.Name()), t.id)
 }
 
-// RestoreBlob implements zodb.BlobTxn. The protocol has no call for it.
-func (t *txn) RestoreBlob(context.Context, zodb.OID, []byte, zodb.TID, string) error {
-	return fmt.Errorf("a blob cannot be restored over ZEO: %w", errors.ErrUnsupported)
+// RestoreBlob implements zodb.BlobTxn, over Zari's server: the protocol has no call
+// for it.
+func (t *txn) RestoreBlob(_ context.Context, oid zodb.OID, data []byte, from zodb.TID, path string) error {
+	if err := t.restorable(); err != nil {
+		return err
+	}
+	if !t.s.can().blobs {
+		return fmt.Errorf("a blob cannot be restored over Python's ZEO server: %w", errors.ErrUnsupported)
+	}
+	t.oids[oid], t.vague = true, true
+	if err := t.upload(oid, path); err != nil {
+		return err
+	}
+	return t.c.post("zari_restoreBlobEnd", oid, data, orNone(from), t.id)
 }
 
 // adopt keeps the files of a transaction's blobs, now that they have a serial. What

@@ -16,6 +16,7 @@ type serverInfo struct {
 	records    bool            // record_iternext
 	interfaces map[string]bool // of ZODB.interfaces
 	tokens     bool            // the server is Zari: it takes tokens, and tells what became of them
+	blobs      bool            // likewise: it restores blobs
 }
 
 // getInfo asks what the storage is and can.
@@ -34,6 +35,7 @@ func getInfo(ctx context.Context, c *conn) (info serverInfo, length, size int64,
 		info.undo = isTrue(d, "supportsUndo")
 		info.records = isTrue(d, "supports_record_iternext")
 		info.tokens = isTrue(d, "zari_tokens")
+		info.blobs = isTrue(d, "zari_restore_blobs")
 		info.interfaces = interfacesOf(d)
 		return nil
 	})

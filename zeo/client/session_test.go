@@ -300,3 +300,34 @@ func TestSharedBlobDirectory(t *testing.T) {
 		t.Errorf("the client has %s, the server %s: %v", ours, theirs, err)
 	}
 }
+
+// Zari's servers restore blobs, through a chain as well.
+func TestRestoreBlob(t *testing.T) {
+	base := memory(t)
+	u := serve(t, base, wire.Pickle)
+	middle := serve(t, open(t, client.Options{Addresses: []string{u.addr}, BlobDir: t.TempDir()}), wire.Msgpack)
+	dir := t.TempDir()
+	s := open(t, client.Options{Addresses: []string{middle.addr}, BlobDir: dir})
+	defer s.Close()
+	path := filepath.Join(dir, "staged")
+	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	txn, err := s.Begin(t.Context(), zodb.TxnMeta{TID: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer txn.Abort()
+	b, _ := zodb.As[zodb.BlobTxn](txn)
+	if err := b.RestoreBlob(t.Context(), 3, []byte("record"), 0, path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Vote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if tid, err := txn.Finish(t.Context(), nil); err != nil || tid != 1000 {
+		t.Fatalf("Finish: %v, %v", tid, err)
+	}
+	blobIs(t, base, 3, 1000, "content")
+	blobIs(t, s, 3, 1000, "content")
+}

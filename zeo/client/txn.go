@@ -76,15 +76,11 @@ func (t *txn) begin() error {
 			return fmt.Errorf("the transaction's extension cannot be sent: %w", err)
 		}
 	}
-	var tid any
-	if m.TID != 0 {
-		tid = m.TID
-	}
 	status := " "
 	if m.Status != 0 {
 		status = string(rune(m.Status))
 	}
-	args := []any{t.id, filled(m.User), filled(m.Description), extension, tid, status}
+	args := []any{t.id, filled(m.User), filled(m.Description), extension, orNone(m.TID), status}
 	if t.s.can().tokens {
 		args = append(args, m.Token[:])
 	}
@@ -161,21 +157,26 @@ func (t *txn) Delete(_ context.Context, oid zodb.OID, serial zodb.TID) error {
 
 // Restore implements zodb.RestoreTxn.
 func (t *txn) Restore(_ context.Context, oid zodb.OID, data []byte, from zodb.TID) error {
+	if err := t.restorable(); err != nil {
+		return err
+	}
+	t.oids[oid], t.vague = true, true
+	var state any
+	if data != nil {
+		state = data
+	}
+	return t.c.post("restorea", oid, t.meta.TID, state, orNone(from), t.id)
+}
+
+// restorable returns an error if nothing can be restored in this transaction.
+func (t *txn) restorable() error {
 	if err := t.writable("restore"); err != nil {
 		return err
 	}
 	if t.meta.TID == 0 {
 		return &zodb.TxnError{Op: "restore", State: "one without a given tid"}
 	}
-	t.oids[oid], t.vague = true, true
-	var state, prev any
-	if data != nil {
-		state = data
-	}
-	if from != 0 {
-		prev = from
-	}
-	return t.c.post("restorea", oid, t.meta.TID, state, prev, t.id)
+	return nil
 }
 
 // Vote implements zodb.Txn.
