@@ -10,10 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/zaridb/zari/blobs"
+	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/zeo/wire"
 	"github.com/zaridb/zari/zodb"
 )
@@ -39,8 +41,22 @@ type stagedBlob struct {
 	path string
 }
 
-func newBlobCache(dir *blobs.Dir, opts Options) *blobCache {
-	return &blobCache{Dir: dir, shared: opts.SharedBlobDir, limit: opts.BlobCacheBytes, loading: make(map[blobs.ID]chan struct{})}
+// pythonCache is the layout of a directory that Python's client has used as its
+// cache: files of many objects in one folder.
+const pythonCache = "zeocache"
+
+// openBlobCache opens the directory. In one that was Python's cache a folder beside
+// that client's files is used.
+func openBlobCache(opts Options) (*blobCache, error) {
+	path := opts.BlobDir
+	if layout, err := os.ReadFile(filepath.Join(path, ".layout")); err == nil && strings.TrimSpace(string(layout)) == pythonCache {
+		path = filepath.Join(path, "zari")
+	}
+	dir, err := blobs.Open(vfs.OS(), path, "")
+	if err != nil {
+		return nil, err
+	}
+	return &blobCache{Dir: dir, shared: opts.SharedBlobDir, limit: opts.BlobCacheBytes, loading: make(map[blobs.ID]chan struct{})}, nil
 }
 
 // BlobTempDir implements zodb.BlobStore.

@@ -331,3 +331,19 @@ func TestRestoreBlob(t *testing.T) {
 	blobIs(t, base, 3, 1000, "content")
 	blobIs(t, s, 3, 1000, "content")
 }
+
+// The cache of a Python client may be handed over.
+func TestBlobCacheOfPython(t *testing.T) {
+	u := serve(t, memory(t), wire.Pickle)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".layout"), []byte("zeocache"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, client.Options{Addresses: []string{u.addr}, BlobDir: dir})
+	defer s.Close()
+	tid := putBlob(t, s, 5, "content")
+	blobIs(t, s, 5, tid, "content")
+	if layout, err := os.ReadFile(filepath.Join(dir, ".layout")); err != nil || string(layout) != "zeocache" {
+		t.Errorf("the layout is %q, %v", layout, err)
+	}
+}

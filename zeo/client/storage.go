@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zaridb/zari/blobs"
-	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/zeo/wire"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
@@ -82,11 +80,9 @@ func Open(ctx context.Context, opts Options) (*Storage, error) {
 		slots: make(chan struct{}, opts.MaxConnections), changed: make(chan struct{}), finishing: make(map[*finish]bool),
 	}
 	if opts.BlobDir != "" {
-		dir, err := blobs.Open(vfs.OS(), opts.BlobDir, "")
-		if err != nil {
+		if s.blobs, err = openBlobCache(opts); err != nil {
 			return nil, err
 		}
-		s.blobs = newBlobCache(dir, opts)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.wg.Go(s.run)
