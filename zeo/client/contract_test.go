@@ -230,3 +230,12 @@ func TestContractFile(t *testing.T) {
 }
 
 func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness(wire.Pickle, memory)) }
+
+// TestLikeMemory runs generated sequences of operations over a server and without
+// one: the histories must be equal.
+func TestLikeMemory(t *testing.T) {
+	direct := storagetest.Harness{New: memory}
+	for seed := range uint64(3) {
+		storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{"memory": direct, "over a server": harness(wire.Pickle, memory)})
+	}
+}
