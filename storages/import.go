@@ -113,6 +113,9 @@ func (o *opener) beginImport(ctx context.Context, c *config.Import, im *imported
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
+	if err := vfs.OS().SyncDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
 	guards, err := o.guardSource(c, im)
 	if err != nil {
 		return err
