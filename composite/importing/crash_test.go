@@ -146,8 +146,17 @@ func (c *cycles) cycle(left *vfs.MemFS, cutAt int) (next *vfs.MemFS, done bool) 
 	for oid := range zodb.OID(3) {
 		wg.Go(func() { c.write(s, oid+1, 20*time.Millisecond, &mu) })
 	}
-	wg.Wait()
+	finished := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-disk.PowerCut(): // commits may wait for the disk, until the storage is closed
+	}
 	s.Close() // it may fail: the power may be off
+	<-finished
 	return disk.CrashClone(c.rnd.Uint64()), done
 }
 
