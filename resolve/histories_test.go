@@ -54,7 +54,7 @@ func TestHistories(t *testing.T) {
 	if python == "" {
 		t.Skip("ZARI_PYTHON is not set")
 	}
-	count, seed := 100, "1"
+	count, seed := 60, "1"
 	if s := os.Getenv("ZARI_HISTORIES"); s != "" {
 		var err error
 		if count, err = strconv.Atoi(s); err != nil {

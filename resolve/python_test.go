@@ -15,7 +15,7 @@ import (
 
 // sample is how many merges of each family are compared, unless ZARI_MERGES says
 // otherwise.
-const sample = 1500
+const sample = 600
 
 // comparison is what testdata/merges.py says in the end.
 type comparison struct {
