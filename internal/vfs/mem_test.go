@@ -246,7 +246,13 @@ func TestMemCapacity(t *testing.T) {
 	if m.Capacity() != -1 {
 		t.Errorf("a new file system has a capacity of %d", m.Capacity())
 	}
+	if _, err := m.Free("/"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Free without a capacity: %v", err)
+	}
 	m.SetCapacity(10)
+	if free, err := m.Free("/"); free != 5 || err != nil {
+		t.Errorf("%d bytes free, %v", free, err)
+	}
 	steps := []struct {
 		what string
 		do   func() error

@@ -297,6 +297,16 @@ func (t *tree) Capacity() int64 {
 	return t.capacity
 }
 
+// Free implements FS; without a capacity it returns errors.ErrUnsupported.
+func (t *tree) Free(name string) (int64, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.capacity < 0 {
+		return 0, &fs.PathError{Op: "statfs", Path: name, Err: errors.ErrUnsupported}
+	}
+	return max(0, t.capacity-t.used), nil
+}
+
 // Used returns the bytes that count against the capacity.
 func (t *tree) Used() int64 {
 	t.mu.RLock()

@@ -22,6 +22,15 @@ func (f osFile) Reserve(off, n int64) error {
 	})
 }
 
+// Free tells what users without privileges may write.
+func (osFS) Free(name string) (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(name, &s); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	return int64(s.Bavail) * s.Bsize, nil
+}
+
 // control calls a system function on the descriptor, again if a signal came
 // between, and names the file in its error.
 func (f osFile) control(op string, call func(fd int) error) error {

@@ -110,6 +110,12 @@ func TestOSFile(t *testing.T) {
 	if fi, _ := f.Stat(); fi.Size() != 3 {
 		t.Errorf("the size is %d after Reserve", fi.Size())
 	}
+	if free, err := OS().Free(dir); err == nil && free <= 0 || err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Free: %d, %v", free, err)
+	}
+	if _, err := OS().Free(filepath.Join(dir, "absent")); err == nil {
+		t.Error("Free of what is not there succeeds")
+	}
 	if err := errors.Join(f.Datasync(), f.Sync(), OS().SyncDir(dir), f.Close()); err != nil {
 		t.Error(err)
 	}

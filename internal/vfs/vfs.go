@@ -23,6 +23,11 @@ type FS interface {
 	Link(oldname, newname string) error
 	Chmod(name string, perm fs.FileMode) error
 
+	// Free returns how many bytes may yet be written to the file system that the
+	// file or directory name is on. It returns errors.ErrUnsupported where that
+	// cannot be told.
+	Free(name string) (int64, error)
+
 	// SyncDir makes the entries of a directory durable: files created, renamed
 	// or removed in it before the call.
 	SyncDir(name string) error
