@@ -218,7 +218,7 @@ func (s *Store) Pack(ctx context.Context, at time.Time, opts zodb.PackOptions) e
 	switch {
 	case s.closed.Load():
 		return zodb.ErrClosed
-	case s.readOnly:
+	case s.readOnly && !opts.DryRun:
 		return zodb.ErrReadOnly
 	case !ok:
 		return errUnsupported

@@ -269,10 +269,43 @@ type UndoEntry struct {
 	Size        int64 // bytes the transaction takes in the medium
 }
 
-// PackOptions says how to pack.
+// PackOptions says how to pack. What is left zero is as the storage is configured.
 type PackOptions struct {
-	GC       bool // drop objects that cannot be reached from the root, also where the storage is not configured to
-	KeepOld  bool // keep the old medium beside the new one where that is a file, likewise
-	Overlay  bool // the storage holds changes to another one: collect no garbage, and keep deletions, for they hide what lies below
+	GC        bool // drop objects that cannot be reached from the root, also where the storage is not configured to
+	NoGC      bool // keep them, also where it is
+	KeepOld   bool // keep the old medium beside the new one where that is a file, also where the storage is not configured to
+	NoKeepOld bool // do not, also where it is
+
+	Overlay bool // the storage holds changes to another one: collect no garbage, and keep deletions, for they hide what lies below
+	DryRun  bool // find out what would be dropped, for Report, and change nothing
+
+	// Rate bounds the bytes that are read and written in a second, so that others
+	// come to their turn; 0 is no bound.
+	Rate int64
+
+	// Progress is told how much of the work is done; what is counted is the
+	// storage's affair. done grows, total stays, and calls do not overlap.
 	Progress func(done, total int64)
+
+	// Report, if not nil, is filled in by storages that can tell, also if the pack
+	// fails, as far as it came.
+	Report *PackReport
+}
+
+// AsConfigured reports whether nothing is asked for that a storage would have to be
+// told: a remote one, say, that takes no options.
+func (o *PackOptions) AsConfigured() bool {
+	return !o.GC && !o.NoGC && !o.KeepOld && !o.NoKeepOld && !o.Overlay && !o.DryRun && o.Rate == 0
+}
+
+// PackReport is what a pack did. Bytes are those of the medium, without blobs.
+type PackReport struct {
+	Unchanged     bool  `json:"unchanged"` // there was nothing to be gained: nothing was done
+	ObjectsBefore int64 `json:"objects_before"`
+	ObjectsAfter  int64 `json:"objects_after"`
+	BytesBefore   int64 `json:"bytes_before"`
+	BytesAfter    int64 `json:"bytes_after"`
+	Revisions     int64 `json:"revisions_dropped"`
+	Blobs         int64 `json:"blobs_removed"`
+	Memory        int64 `json:"memory"` // bytes of tables and buffers at the most, besides those that serve
 }

@@ -128,6 +128,85 @@ func (l *leaf) set(slot uint64, pos int64) int64 {
 	return 0
 }
 
+// places returns how many numbers find may return.
+func (l *leaf) places() int {
+	if l.dense != nil {
+		return leafLen
+	}
+	return len(l.sparse)
+}
+
+// find returns the place of a slot in the leaf and its position, 0 if it has none.
+// Places change when a slot gets its first position or loses it.
+func (l *leaf) find(slot uint64) (place int, pos int64) {
+	if l.dense != nil {
+		return int(slot), l.at(slot)
+	}
+	i, ok := l.search(slot)
+	if !ok {
+		return 0, 0
+	}
+	return i, int64(l.sparse[i] & posMask)
+}
+
+// entry returns the slot at a place, and its position.
+func (l *leaf) entry(place int) (slot uint64, pos int64) {
+	if l.dense != nil {
+		return uint64(place), l.at(uint64(place))
+	}
+	return l.sparse[place] >> 48, int64(l.sparse[place] & posMask)
+}
+
+// keep takes out all slots but those whose place has its bit set, and returns how
+// many are left. A leaf with few becomes a list again.
+func (l *leaf) keep(bits []uint64) int {
+	has := func(place int) bool { return bits[place/64]&(1<<(place%64)) != 0 }
+	var list []uint64
+	n := 0
+	for place := range l.places() {
+		slot, pos := l.entry(place)
+		switch {
+		case pos == 0:
+		case has(place):
+			n++
+			if n <= maxSparse/2 || l.dense == nil {
+				list = append(list, slot<<48|uint64(pos))
+			}
+		case l.dense != nil:
+			l.put(slot, 0)
+		}
+	}
+	if l.dense == nil || n <= maxSparse/2 {
+		l.dense, l.sparse = nil, slices.Clip(list)
+	}
+	return n
+}
+
+// keep takes out all objects that are not in the set.
+func (x *index) keep(r *reach) {
+	keys := x.keys[:0]
+	x.n = 0
+	for _, key := range x.keys {
+		n := x.leaves[key].keep(r.pages[key].seen)
+		if n == 0 {
+			delete(x.leaves, key)
+			continue
+		}
+		x.n += n
+		keys = append(keys, key)
+	}
+	x.keys = keys
+}
+
+// memory returns about how many bytes the index takes.
+func (x *index) memory() int64 {
+	n := int64(0)
+	for _, l := range x.leaves {
+		n += 96 + int64(8*cap(l.sparse)+cap(l.dense))
+	}
+	return n
+}
+
 // spread turns the list into an array.
 func (l *leaf) spread() {
 	l.dense = make([]byte, leafLen*posBytes)

@@ -91,7 +91,7 @@ func (s *Storage) open() (err error) {
 	if err := s.emptyBlobs(); err != nil {
 		return err
 	}
-	if err := s.removePackedBlobs(); err != nil {
+	if _, err := s.removePackedBlobs(); err != nil {
 		return err
 	}
 	s.tryReserve()

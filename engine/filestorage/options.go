@@ -36,7 +36,8 @@ type Options struct {
 	PackKeepOld bool
 
 	// References appends the oids that a record's data refer to within the same
-	// database. Without it there is no garbage collection.
+	// database. It must not keep data, and may be called concurrently. Without it
+	// there is no garbage collection. An error ends the pack.
 	References func(data []byte, dst []zodb.OID) ([]zodb.OID, error)
 
 	// IndexEvery is how many bytes may be appended until the index file is saved

@@ -15,15 +15,22 @@ import (
 // Pack writes a new file beside the old one and puts it in its place.
 //
 // Of the transactions up to at it takes over, marked as packed, what is current
-// just after at (with opts.GC: and reachable then), and of later ones everything.
+// just after at (with GC: and reachable then), and of later ones everything.
 // Commits go on meanwhile and are only held up for the last step. A crash at any
 // point leaves the old file or the new one. A pack that would free nothing
 // changes nothing.
+//
+// It needs the space of the new file beside the old one, and 6 bytes of memory for
+// each object that is current at the pack time, besides a bit or two: the index of
+// the new file is made in the place of the list of what is kept.
 func (s *Storage) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) error {
-	opts.GC = (opts.GC || s.opts.PackGC) && !opts.Overlay
-	opts.KeepOld = opts.KeepOld || s.opts.PackKeepOld
+	opts.GC = (opts.GC || s.opts.PackGC && !opts.NoGC) && !opts.Overlay
+	opts.KeepOld = opts.KeepOld || s.opts.PackKeepOld && !opts.NoKeepOld
+	if opts.Report == nil {
+		opts.Report = new(zodb.PackReport)
+	}
 	switch {
-	case s.opts.ReadOnly:
+	case s.opts.ReadOnly && !opts.DryRun:
 		return zodb.ErrReadOnly
 	case at == 0:
 		return errors.New("pack: no time was given")
@@ -41,7 +48,7 @@ func (s *Storage) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.closing, cancel)()
-	p := &packer{Storage: s, ctx: ctx, opts: opts, at: at, src: &v, index: newIndex()}
+	p := newPacker(s, ctx, &v, at, opts)
 	if err := p.run(); err != nil {
 		if errors.Is(err, context.Canceled) && s.closing.Err() != nil {
 			err = zodb.ErrClosed
@@ -54,54 +61,118 @@ func (s *Storage) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) 
 // packer is one pack.
 type packer struct {
 	*Storage
-	ctx  context.Context
-	opts zodb.PackOptions
-	at   zodb.TID
-	src  *view // the old file; its end moves on while commits are caught up with
+	ctx    context.Context
+	opts   zodb.PackOptions
+	report *zodb.PackReport
+	at     zodb.TID
+	src    *view // the old file; its end moves on while commits are caught up with
+	pace   *pace
 
-	packPos int64  // the first transaction after at
-	keep    *index // the record of each object that is kept of those before packPos
-	extra   map[int64]bool
-	blobIDs map[blobID]bool // the blobs that there are
-	dropped []blobID
+	packPos int64 // the first transaction after at
+
+	// index holds, of each object that is kept of what was current at the pack time,
+	// the position of its record in the old file, and from when that is copied the
+	// one in the new file.
+	index *index
+	reach *reach  // what garbage collection kept; nil without
+	extra []int64 // ascending: other records before packPos that are kept, for later ones point back to them
+	// lastExtra is the last of them that was copied of each object, in the new file.
+	lastExtra map[zodb.OID]int64
+	marked    int64     // the end of what garbage collection has looked at
+	refs      refReader // for what is copied from there on
+
+	need    int64  // about how many bytes the new file will have
+	blobOID *index // the objects that have blobs
+	dropped *packFile
 
 	out   *packFile
-	index *index // of out
+	aside *datafs.Window // on the old file, for what back pointers lead to
+}
+
+func newPacker(s *Storage, ctx context.Context, v *view, at zodb.TID, opts zodb.PackOptions) *packer {
+	stages := 2 // to look, to copy
+	if opts.GC {
+		stages++
+	}
+	s.mu.RLock()
+	objects := int64(v.index.n)
+	s.mu.RUnlock()
+	*opts.Report = zodb.PackReport{ObjectsBefore: objects, ObjectsAfter: objects, BytesBefore: v.end, BytesAfter: v.end}
+	return &packer{
+		Storage: s, ctx: ctx, opts: opts, report: opts.Report, at: at, src: v,
+		pace:  newPace(ctx, &opts, v.end, stages),
+		index: newIndex(), lastExtra: make(map[zodb.OID]int64),
+		aside: datafs.NewWindow(v.file, asidePiece),
+	}
 }
 
 func (p *packer) run() error {
 	redundant, err := p.findCurrent()
-	if err != nil || redundant {
+	if err != nil {
 		return err
+	}
+	if redundant {
+		p.report.Unchanged = true
+		return nil
 	}
 	if p.opts.GC {
 		if err := p.findReachable(); err != nil {
 			return err
 		}
 	}
+	if err := p.checkSpace(); err != nil {
+		return err
+	}
 	if err := p.listBlobs(); err != nil {
 		return err
 	}
+	p.noteMemory()
 	done, err := p.write()
-	if !done || err != nil {
+	p.dropList(done)
+	if err != nil {
 		return err
+	}
+	p.report.Unchanged = !done && !p.opts.DryRun
+	if !done {
+		return nil
 	}
 	if err := p.saveIndex(); err != nil {
 		p.Storage.opts.Logger.Warn("the index could not be saved after the pack", "file", p.path, "error", err)
 	}
-	return p.removePackedBlobs()
+	n, err := p.removePackedBlobs()
+	p.report.Blobs = n
+	return err
+}
+
+// checkSpace refuses to begin what the disk will not hold.
+func (p *packer) checkSpace() error {
+	free, err := p.fs.Free(filepath.Dir(p.path))
+	if err != nil || p.opts.DryRun || free >= p.need+p.need/100 {
+		return nil // where it cannot be told, the disk is full only when it is
+	}
+	return fmt.Errorf("the packed file will take about %d MB, and there are %d MB free beside it: %w",
+		p.need>>20, free>>20, zodb.ErrNoSpace)
 }
 
 // write writes the new file and puts it in place. It reports false if there was
-// nothing to be gained.
+// nothing to be gained, or nothing was to be done.
 func (p *packer) write() (done bool, err error) {
+	if p.opts.DryRun {
+		p.out = &packFile{}
+		freed, err := p.copyAll()
+		if freed {
+			p.report.ObjectsAfter, p.report.BytesAfter = int64(p.index.n), p.out.pos()
+		}
+		return false, err
+	}
 	name := p.path + ".pack"
 	f, err := p.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return false, err
 	}
-	p.out = &packFile{file: f, name: name}
+	p.out = &packFile{file: f, name: name, early: true, full: p.full}
 	defer func() {
+		p.out.wait()
 		f.Close()
 		if !done {
 			p.fs.Remove(name)
@@ -111,14 +182,32 @@ func (p *packer) write() (done bool, err error) {
 	if err != nil || !freed {
 		return false, noSpace(err)
 	}
-	if err := f.Sync(); err != nil {
+	if err := p.out.sync(); err != nil {
 		return false, noSpace(err)
 	}
+	return p.switchFiles(name)
+}
+
+// switchFiles copies what is left while nobody can commit, and puts the new file
+// in place.
+func (p *packer) switchFiles(name string) (done bool, err error) {
 	p.writeMu.Lock()
-	defer p.writeMu.Unlock()
+	old := p.w
+	defer func() {
+		p.writeMu.Unlock()
+		if !done || old == nil {
+			return
+		}
+		// The last one to close a large file that has no name any more waits for the
+		// file system to take it apart.
+		if err := old.Close(); err != nil {
+			p.Storage.opts.Logger.Warn("closing the file that was packed", "file", p.path, "error", err)
+		}
+	}()
 	if err := p.writable(); err != nil {
 		return false, err
 	}
+	p.pace.stop()
 	if err := p.copyLast(); err != nil {
 		return false, noSpace(err)
 	}
@@ -132,6 +221,7 @@ func (p *packer) copyAll() (freed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	p.pace.stage()
 	p.out.buf = append(p.out.buf, magic...)
 	if err := p.copyKept(); err != nil {
 		return false, err
@@ -139,6 +229,7 @@ func (p *packer) copyAll() (freed bool, err error) {
 	if p.out.pos() == p.packPos {
 		return false, nil
 	}
+	p.forgetUnreachable()
 	from := p.packPos
 	for range 10 { // then the rest is caught up with under the lock, however long
 		if err := p.copyLater(from); err != nil {
@@ -156,6 +247,7 @@ func (p *packer) copyAll() (freed bool, err error) {
 		}
 	}
 	p.src.end = from
+	p.noteMemory()
 	return true, p.out.flush()
 }
 
@@ -171,10 +263,7 @@ func (p *packer) copyLast() error {
 	if err := p.copyLater(from); err != nil {
 		return err
 	}
-	if err := p.out.flush(); err != nil {
-		return err
-	}
-	return p.out.file.Sync()
+	return p.out.sync()
 }
 
 // replace puts the new file in the place of the old one. writeMu is held. It
@@ -192,7 +281,7 @@ func (p *packer) replace(name string) (done bool, err error) {
 	if err := p.reserveIn(w, g.end); err != nil {
 		return abandon(err)
 	}
-	if err := p.listDropped(); err != nil {
+	if err := p.saveList(); err != nil {
 		return abandon(err)
 	}
 	if err := p.removeIndex(); err != nil {
@@ -202,6 +291,7 @@ func (p *packer) replace(name string) (done bool, err error) {
 		return abandon(err)
 	}
 	p.switchTo(g, w)
+	p.report.ObjectsAfter, p.report.BytesAfter = int64(g.index.n), g.end
 	// Until the directory is synced, a crash may bring the old file back, without
 	// what is committed from now on.
 	if err := p.fs.SyncDir(filepath.Dir(p.path)); err != nil {
@@ -254,13 +344,9 @@ func (p *packer) switchTo(g *generation, w vfs.File) {
 	old := p.gen
 	p.gen = g
 	p.mu.Unlock()
-	old.release()
-	oldWriter := p.w
+	old.release() // Pack has a reference on it still
 	p.setWriter(w)
 	p.saved.Store(0)
-	if err := oldWriter.Close(); err != nil {
-		p.Storage.opts.Logger.Warn("closing the file that was packed", "file", p.path, "error", err)
-	}
 }
 
 // reserveIn sets the space that votes were promised aside in the new file.
@@ -273,28 +359,11 @@ func (p *packer) reserveIn(w vfs.File, end int64) error {
 	return noSpace(w.Reserve(end, p.space.promised))
 }
 
-// packFile is a file that is written from its beginning to its end.
-type packFile struct {
-	file    vfs.File
-	name    string
-	written int64
-	buf     []byte
-}
-
-// pos returns where the next byte will be.
-func (f *packFile) pos() int64 { return f.written + int64(len(f.buf)) }
-
-func (f *packFile) flush() error {
-	_, err := f.file.WriteAt(f.buf, f.written)
-	f.written += int64(len(f.buf))
-	f.buf = f.buf[:0]
-	return err
-}
-
-// flushFull writes the buffer if there is much in it.
-func (f *packFile) flushFull() error {
-	if len(f.buf) < writePiece {
-		return nil
+// noteMemory notes how much the tables take.
+func (p *packer) noteMemory() {
+	n := p.index.memory() + p.reach.memory() + int64(8*cap(p.extra)+32*len(p.lastExtra)) + packBuffers
+	if p.blobOID != nil {
+		n += p.blobOID.memory()
 	}
-	return f.flush()
+	p.report.Memory = max(p.report.Memory, n)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/zaridb/zari/blobs"
 	"github.com/zaridb/zari/zodb"
@@ -26,104 +27,145 @@ const (
 
 func (s *Storage) packBlobsPath() string { return s.path + ".packblobs" }
 
-// listBlobs notes which blobs there are.
+// listBlobs notes which objects have blobs, and begins the list.
 func (p *packer) listBlobs() error {
-	if p.blobs == nil {
+	if p.blobs == nil || p.opts.DryRun {
 		return nil
 	}
-	p.blobIDs = make(map[blobID]bool)
+	p.blobOID = newIndex()
 	for id, err := range p.blobs.All() {
+		if err == nil {
+			err = p.ctx.Err()
+		}
 		if err != nil {
 			return err
 		}
-		p.blobIDs[id] = true
+		p.blobOID.set(id.OID, 1)
 	}
+	name := p.packBlobsPath() + newList
+	f, err := p.fs.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	if err != nil {
+		return err
+	}
+	p.dropped = &packFile{file: f, name: name}
+	what := removeBlobs
+	if p.opts.KeepOld {
+		what = keepBlobs
+	}
+	p.dropped.buf = append(p.dropped.buf, what+"\n"...)
 	return nil
 }
 
-// listDropped writes the list of blobs to be removed.
-func (p *packer) listDropped() error {
-	if p.blobs == nil {
+// newList is what the name of the list ends in while it is written.
+const newList = ".new"
+
+// dropBlob puts a revision on the list. That it has no blob does no harm.
+func (p *packer) dropBlob(oid zodb.OID, tid zodb.TID) error {
+	p.dropped.buf = fmt.Appendf(p.dropped.buf, "%016x %016x\n", uint64(oid), uint64(tid))
+	return p.dropped.flushFull()
+}
+
+// saveList puts the list of blobs to be removed in place.
+func (p *packer) saveList() error {
+	if p.dropped == nil {
 		return nil
 	}
 	if err := p.emptyOldBlobs(); err != nil {
 		return err
 	}
-	list := []byte(removeBlobs + "\n")
-	if p.opts.KeepOld {
-		list = []byte(keepBlobs + "\n")
+	if err := p.dropped.sync(); err != nil {
+		return noSpace(err)
 	}
-	for _, id := range p.dropped {
-		list = fmt.Appendf(list, "%016x %016x\n", uint64(id.OID), uint64(id.TID))
+	if err := p.fs.Rename(p.dropped.name, p.packBlobsPath()); err != nil {
+		return err
 	}
-	return p.replaceFile(p.packBlobsPath(), p.packBlobsPath()+".new", list)
+	return p.fs.SyncDir(filepath.Dir(p.path))
 }
 
-// removePackedBlobs does what the list says, if there is one, and removes it. A
-// blob whose revision is in the data file stays, whatever the list says.
-func (s *Storage) removePackedBlobs() error {
+// dropList closes the list, and removes it unless the pack is done. One that is in
+// place already does no harm: the blobs have their revisions.
+func (p *packer) dropList(done bool) {
+	if p.dropped == nil {
+		return
+	}
+	p.dropped.file.Close() // it is synced, or of no use
+	if !done {
+		p.fs.Remove(p.dropped.name)
+	}
+}
+
+// removePackedBlobs does what the list says, if there is one, and removes it. It
+// returns how many blobs there were. A blob whose revision is in the data file
+// stays, whatever the list says.
+func (s *Storage) removePackedBlobs() (n int64, err error) {
 	if s.blobs == nil {
-		return nil
+		return 0, nil
 	}
 	f, err := s.fs.OpenFile(s.packBlobsPath(), os.O_RDONLY, 0)
 	if err != nil {
-		return ifExists(err)
+		return 0, ifExists(err)
 	}
 	defer f.Close()
-	if err := s.removeListed(f); err != nil {
-		return fmt.Errorf("removing blobs that were packed away: %w", err)
+	if n, err = s.removeListed(f); err != nil {
+		return n, fmt.Errorf("removing blobs that were packed away: %w", err)
 	}
-	return ifExists(s.fs.Remove(s.packBlobsPath()))
+	return n, ifExists(s.fs.Remove(s.packBlobsPath()))
 }
 
-func (s *Storage) removeListed(list io.Reader) error {
+func (s *Storage) removeListed(list io.Reader) (n int64, err error) {
 	v, err := s.view()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer v.release()
 	lines := bufio.NewScanner(list)
 	if !lines.Scan() {
-		return lines.Err()
+		return 0, lines.Err()
 	}
 	var old *blobs.Dir
 	if lines.Text() == keepBlobs {
 		if old, err = s.oldBlobs(); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	for lines.Scan() {
 		var oid, tid uint64
 		if _, err := fmt.Sscanf(lines.Text(), "%x %x", &oid, &tid); err != nil {
-			return fmt.Errorf("%s: %q is not an oid and a tid", s.packBlobsPath(), lines.Text())
+			return n, fmt.Errorf("%s: %q is not an oid and a tid", s.packBlobsPath(), lines.Text())
 		}
-		if err := s.removeBlob(&v, old, blobID{OID: zodb.OID(oid), TID: zodb.TID(tid)}); err != nil {
-			return err
+		removed, err := s.removeBlob(&v, old, blobID{OID: zodb.OID(oid), TID: zodb.TID(tid)})
+		if err != nil {
+			return n, err
+		}
+		if removed {
+			n++
 		}
 	}
 	if err := lines.Err(); err != nil || old == nil {
-		return err
+		return n, err
 	}
-	return s.linkBlobs(old)
+	return n, s.linkBlobs(old)
 }
 
-// removeBlob removes a blob, or moves it to the old directory, if its revision
-// is gone.
-func (s *Storage) removeBlob(v *view, old *blobs.Dir, id blobID) error {
+// removeBlob removes a blob, or moves it to the old directory, if there is one and
+// its revision is gone.
+func (s *Storage) removeBlob(v *view, old *blobs.Dir, id blobID) (removed bool, err error) {
+	if path, err := s.blobOf(id.OID, id.TID); path == "" {
+		return false, err
+	}
 	s.mu.RLock()
 	pos := v.index.get(id.OID)
 	s.mu.RUnlock()
 	there, err := v.revision(pos, id.OID, id.TID)
 	if there || err != nil {
-		return err
+		return false, err
 	}
 	if old != nil {
-		err := old.Place(s.blobs.Path(id.OID, id.TID), id.OID, id.TID)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		if err := old.Place(s.blobs.Path(id.OID, id.TID), id.OID, id.TID); err != nil {
+			return false, err
 		}
 	}
-	return s.blobs.Remove(id.OID, id.TID)
+	return true, s.blobs.Remove(id.OID, id.TID)
 }
 
 // oldBlobs opens the directory that goes with the .old file.

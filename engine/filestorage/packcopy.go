@@ -3,6 +3,8 @@ package filestorage
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"slices"
 
 	"github.com/zaridb/zari/datafs"
 	"github.com/zaridb/zari/zodb"
@@ -14,7 +16,9 @@ type packRecord struct {
 	head    datafs.DataHeader // of the old file
 	data    int64
 	dataLen int64
+	prev    int64 // the object's previous record in the new file
 	back    int64
+	extra   bool // it was not current at the pack time
 	newPos  int64
 }
 
@@ -25,12 +29,17 @@ func (p *packer) scanner(from, to int64) *datafs.Scanner {
 	return datafs.NewScanner(datafs.NewWindow(p.src.file, scanPiece), p.path, from, to, 0)
 }
 
-// step is called for each transaction: it heeds ctx and reports progress.
-func (p *packer) step(sc *datafs.Scanner) error {
-	if p.opts.Progress != nil && sc.TxnPos>>24 != (sc.TxnPos+sc.Head.Size())>>24 {
-		p.opts.Progress(sc.TxnPos, p.src.end)
+// step is called for each transaction, with how many bytes it cost to look at.
+func (p *packer) step(sc *datafs.Scanner) error { return p.pace.step(sc.TxnPos, sc.Head.Size()) }
+
+// keeps reports whether a record of before the pack time stays, and whether it is
+// the one that was current then.
+func (p *packer) keeps(oid zodb.OID, pos int64) (keep, current bool) {
+	if p.index.get(oid) == pos && (p.reach == nil || p.reach.has(oid)) {
+		return true, true
 	}
-	return p.ctx.Err()
+	_, extra := slices.BinarySearch(p.extra, pos)
+	return extra, false
 }
 
 // copyKept copies the records that are kept of the transactions up to the pack
@@ -44,11 +53,14 @@ func (p *packer) copyKept() error {
 		}
 		records = records[:0]
 		for sc.Record() {
-			if p.keep.get(sc.Rec.OID) != sc.Pos && !p.extra[sc.Pos] {
-				p.drop(&sc.Rec)
+			keep, current := p.keeps(sc.Rec.OID, sc.Pos)
+			if !keep {
+				if err := p.drop(&sc.Rec); err != nil {
+					return err
+				}
 				continue
 			}
-			r := packRecord{head: sc.Rec}
+			r := packRecord{head: sc.Rec, extra: !current, prev: p.lastExtra[sc.Rec.OID]}
 			var err error
 			if r.data, r.dataLen, err = p.src.dataAt(sc.Pos, &sc.Rec); err != nil {
 				return err
@@ -65,6 +77,20 @@ func (p *packer) copyKept() error {
 	return sc.Err()
 }
 
+// forgetUnreachable leaves in the index what is in the new file.
+func (p *packer) forgetUnreachable() {
+	if p.reach == nil {
+		return
+	}
+	p.index.keep(p.reach)
+	p.reach = nil
+	for oid, pos := range p.lastExtra {
+		if p.index.get(oid) == 0 {
+			p.index.set(oid, pos)
+		}
+	}
+}
+
 // copyLater copies all transactions from a position behind the pack time to the
 // end of the source.
 func (p *packer) copyLater(from int64) error {
@@ -76,7 +102,7 @@ func (p *packer) copyLater(from int64) error {
 		}
 		records = records[:0]
 		for sc.Record() {
-			r := packRecord{head: sc.Rec}
+			r := packRecord{head: sc.Rec, prev: p.index.get(sc.Rec.OID)}
 			var err error
 			if r.data, r.dataLen, err = p.src.dataAt(sc.Pos, &sc.Rec); err != nil {
 				return err
@@ -94,8 +120,61 @@ func (p *packer) copyLater(from int64) error {
 		if err := p.copyTxn(sc, records, sc.Head.Status); err != nil {
 			return err
 		}
+		if p.opts.GC && sc.TxnPos >= p.marked {
+			if err := p.checkUse(records); err != nil {
+				return err
+			}
+		}
 	}
 	return sc.Err()
+}
+
+// checkUse makes sure that what was committed after garbage collection looked does
+// not refer to what it dropped: an object that was out of reach can be put to use
+// again by who still knows it.
+func (p *packer) checkUse(records []packRecord) error {
+	for i := range records {
+		r := &records[i]
+		if r.dataLen == 0 && r.back == 0 {
+			continue
+		}
+		pos := r.data - datafs.DataHeaderSize
+		data, err := p.refs.read(p.src, r.head.OID, pos)
+		if err != nil {
+			return err
+		}
+		refs, err := p.refs.find(p.Storage, r.head.OID, pos, data)
+		if err != nil {
+			return err
+		}
+		for _, ref := range refs {
+			if err := p.inUse(r.head.OID, ref); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inUse returns an error if ref was dropped, and oid refers to it now.
+func (p *packer) inUse(oid, ref zodb.OID) error {
+	if p.index.get(ref) != 0 {
+		return nil
+	}
+	p.mu.RLock()
+	pos := p.src.index.get(ref)
+	p.mu.RUnlock()
+	if pos == 0 || pos >= p.packPos {
+		return nil // it is new, or was never there
+	}
+	h, _, err := p.src.read(pos, ref, make([]byte, datafs.DataHeaderSize+datafs.BackSize))
+	if err != nil {
+		return err
+	}
+	if _, n, err := p.src.dataAt(pos, &h); err != nil || n == 0 {
+		return err // it was deleted
+	}
+	return fmt.Errorf("object %v was out of reach, and %v was committed during the pack and refers to it; nothing was changed, pack again", ref, oid)
 }
 
 // dataAt returns the place of the data of the record h at pos; a length of 0 if
@@ -119,6 +198,9 @@ func (v *view) dataAt(pos int64, h *datafs.DataHeader) (at, n int64, err error) 
 // pointBack finds the record that r's back pointer names in the new file. Where
 // it was not kept, r keeps its data.
 func (p *packer) pointBack(r *packRecord) error {
+	if p.out.file == nil {
+		return nil // of a file that is only measured nothing can be read
+	}
 	tid, err := p.src.tidAt(r.head.Back, r.head.OID)
 	if err != nil {
 		return err
@@ -173,13 +255,21 @@ func (p *packer) copyTxn(sc *datafs.Scanner, records []packRecord, status byte) 
 		return err
 	}
 	for i := range records {
-		if err := p.copyRecord(sc.Window, &records[i], begin); err != nil {
+		w := sc.Window
+		if records[i].data < sc.TxnPos {
+			w = p.aside // or the scanner would have to read its piece again
+		}
+		if err := p.copyRecord(w, &records[i], begin); err != nil {
 			return err
 		}
 	}
 	p.out.buf = binary.BigEndian.AppendUint64(p.out.buf, uint64(h.Len))
 	for i := range records {
-		p.index.set(records[i].head.OID, records[i].newPos)
+		if r := &records[i]; r.extra {
+			p.lastExtra[r.head.OID] = r.newPos
+		} else {
+			p.index.set(r.head.OID, r.newPos)
+		}
 	}
 	return p.out.flushFull()
 }
@@ -187,8 +277,7 @@ func (p *packer) copyTxn(sc *datafs.Scanner, records []packRecord, status byte) 
 func (p *packer) copyRecord(w *datafs.Window, r *packRecord, txn int64) error {
 	r.newPos = p.out.pos()
 	h := datafs.DataHeader{
-		OID: r.head.OID, TID: r.head.TID, Txn: txn,
-		Prev: p.index.get(r.head.OID), DataLen: r.dataLen, Back: r.back,
+		OID: r.head.OID, TID: r.head.TID, Txn: txn, Prev: r.prev, DataLen: r.dataLen, Back: r.back,
 	}
 	p.out.buf = h.Append(p.out.buf)
 	return p.copyBytes(w, r.data, r.dataLen)
@@ -211,20 +300,26 @@ func (p *packer) copyBytes(w *datafs.Window, pos, n int64) error {
 	return nil
 }
 
-// drop notes that a revision is left out, if it has a blob.
-func (p *packer) drop(h *datafs.DataHeader) {
-	if id := (blobID{OID: h.OID, TID: h.TID}); p.blobIDs[id] {
-		p.dropped = append(p.dropped, id)
+// asidePiece is how much is read at a time where records point back to.
+const asidePiece = 1 << 14
+
+// drop notes that a revision is left out.
+func (p *packer) drop(h *datafs.DataHeader) error {
+	p.report.Revisions++
+	if p.blobOID == nil || p.blobOID.get(h.OID) == 0 {
+		return nil
 	}
+	return p.dropBlob(h.OID, h.TID)
 }
 
 // findCurrent finds the end of what is packed, and the records that are current
 // there. It reports whether an earlier pack went as far or farther.
 func (p *packer) findCurrent() (redundant bool, err error) {
-	p.keep = newIndex()
+	p.pace.stage()
 	sc := p.scanner(datafs.MagicSize, p.src.end)
 	packed, status := true, byte(0)
 	p.packPos = p.src.end
+	records := int64(0)
 	for sc.Txn() {
 		if err := p.step(sc); err != nil {
 			return false, err
@@ -236,13 +331,16 @@ func (p *packer) findCurrent() (redundant bool, err error) {
 		}
 		packed = packed && status == datafs.Packed
 		for sc.Record() {
+			records++
 			if sc.Rec.DataLen == 0 && sc.Rec.Back == 0 && !p.opts.Overlay {
-				p.keep.remove(sc.Rec.OID)
+				p.index.remove(sc.Rec.OID)
 			} else {
-				p.keep.set(sc.Rec.OID, sc.Pos)
+				p.index.set(sc.Rec.OID, sc.Pos)
 			}
 		}
 	}
+	p.need = p.src.end - p.packPos + int64(float64(p.packPos)*float64(p.index.n)/float64(max(records, 1)))
+	p.noteMemory()
 	return packed && status == datafs.Packed, sc.Err()
 }
 

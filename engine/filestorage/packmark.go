@@ -1,117 +1,312 @@
 package filestorage
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"math/bits"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zaridb/zari/datafs"
 	"github.com/zaridb/zari/zodb"
 )
+
+// reach is a set of objects of an index, which must not get or lose any meanwhile:
+// bits beside each of its leaves. It is what a garbage collection has reached, and
+// what it has still to look at; a leaf of the index with its bits is the unit of
+// work. So it needs a quarter of a byte for an object, however the objects hang
+// together, and objects of neighbouring numbers, which mostly lie together in the
+// file, are read together.
+type reach struct {
+	pages map[uint64]*page // by the key of the leaf
+
+	mu    sync.Mutex
+	queue []*page // with todo
+}
+
+// page is a leaf. Bit i is for the object in slot i, or for the i-th one where the
+// leaf is a list.
+type page struct {
+	key    uint64
+	leaf   *leaf
+	seen   []uint64
+	todo   []uint64 // seen, and not yet looked at
+	queued atomic.Bool
+}
+
+func newReach(x *index) *reach {
+	r := &reach{pages: make(map[uint64]*page, len(x.leaves))}
+	for key, l := range x.leaves {
+		n := (l.places() + 63) / 64
+		words := make([]uint64, 2*n)
+		r.pages[key] = &page{key: key, leaf: l, seen: words[:n], todo: words[n:]}
+	}
+	return r
+}
+
+// memory returns about how many bytes the set takes.
+func (r *reach) memory() int64 {
+	if r == nil {
+		return 0
+	}
+	n := int64(0)
+	for _, pg := range r.pages {
+		n += 128 + 16*int64(len(pg.seen))
+	}
+	return n
+}
+
+func (r *reach) has(oid zodb.OID) bool {
+	pg := r.pages[uint64(oid)>>leafBits]
+	if pg == nil {
+		return false
+	}
+	i, pos := pg.leaf.find(uint64(oid) & leafMask)
+	return pos != 0 && atomic.LoadUint64(&pg.seen[i/64])&(1<<(i%64)) != 0
+}
+
+// add puts an object into the set, and on the list of what is to be looked at if it
+// was not there. It reports false if the index does not have it.
+func (r *reach) add(oid zodb.OID) bool {
+	pg := r.pages[uint64(oid)>>leafBits]
+	if pg == nil {
+		return false
+	}
+	i, pos := pg.leaf.find(uint64(oid) & leafMask)
+	if pos == 0 {
+		return false
+	}
+	bit := uint64(1) << (i % 64)
+	if atomic.LoadUint64(&pg.seen[i/64])&bit != 0 || atomic.OrUint64(&pg.seen[i/64], bit)&bit != 0 {
+		return true
+	}
+	atomic.OrUint64(&pg.todo[i/64], bit)
+	if pg.queued.CompareAndSwap(false, true) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.queue = append(r.queue, pg)
+	}
+	return true
+}
+
+// take returns the pages that have something to be looked at.
+func (r *reach) take() []*page {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q := r.queue
+	r.queue = nil
+	return q
+}
 
 // marker finds out what is reachable at the pack time.
 type marker struct {
 	*packer
-	current *index // at the pack time
-	reached *index // the records that are kept
-	todo    []zodb.OID
-	refs    []zodb.OID
+	*reach
+	// strict makes a reference to nothing an error: then the data are damaged, and
+	// it is no time to throw anything away.
+	strict bool
+	done   atomic.Int64 // objects
+	bytes  atomic.Int64 // that their records will take
 }
 
-// findReachable reduces keep to what is reachable: from the root as of the pack
-// time, and from everything written after it. Python's pack looks only at back
-// pointers of what was written later; so it loses an object that was unreachable
-// for a while around the pack time and then put to use again.
+// findReachable finds what is reachable: from the root as of the pack time, and
+// from everything written after it. Python's pack looks only at back pointers of
+// what was written later; so it loses an object that was unreachable for a while
+// around the pack time and then put to use again.
 func (p *packer) findReachable() error {
-	m := &marker{packer: p, current: p.keep, reached: newIndex()}
-	p.extra = make(map[int64]bool)
-	switch {
-	case p.keep.get(0) != 0:
-		m.todo = append(m.todo, 0)
-	case p.keep.n > 0:
+	p.pace.stage()
+	m := &marker{packer: p, reach: newReach(p.index), strict: true}
+	p.reach = m.reach
+	if !m.add(0) && p.index.n > 0 {
 		return fmt.Errorf("there is no root object to start from: %w", &zodb.NoObjectError{})
 	}
-	if err := m.follow(true); err != nil {
+	if err := m.follow(); err != nil {
 		return err
 	}
+	m.strict = false
 	if err := m.later(); err != nil {
 		return err
 	}
-	p.keep = m.reached
-	return nil
+	p.marked = p.src.end
+	p.need = m.bytes.Load() + p.src.end - p.packPos
+	p.noteMemory()
+	return m.follow()
 }
 
-// follow marks all that is reachable from todo. A reference to nothing is an
-// error if strict: then the data are damaged, and it is no time to throw
-// anything away.
-func (m *marker) follow(strict bool) error {
-	for len(m.todo) > 0 {
-		if err := m.ctx.Err(); err != nil {
-			return err
-		}
-		oid := m.todo[len(m.todo)-1]
-		m.todo = m.todo[:len(m.todo)-1]
-		if m.reached.get(oid) != 0 {
-			continue
-		}
-		pos := m.current.get(oid)
-		m.reached.set(oid, pos)
-		if err := m.addRefs(pos, oid, strict); err != nil {
-			return err
+// follow adds all that can be reached from what is to be looked at. It goes in
+// rounds; one of a single page, as in a long chain of objects, costs no goroutine.
+func (m *marker) follow() error {
+	var inline refReader
+	for {
+		batch := m.take()
+		switch len(batch) {
+		case 0:
+			return nil
+		case 1:
+			if err := m.lookAt(m.ctx, batch[0], &inline); err != nil {
+				return err
+			}
+		default:
+			if err := m.lookAtAll(batch); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
 }
 
-// addRefs puts what the record at pos refers to into todo.
-func (m *marker) addRefs(pos int64, oid zodb.OID, strict bool) error {
-	buf := readBuffers.Get().(*[readAhead]byte)
-	defer readBuffers.Put(buf)
-	h, n, err := m.src.read(pos, oid, buf[:])
+func (m *marker) lookAtAll(batch []*page) error {
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(m.ctx)
+	for range min(len(batch), runtime.GOMAXPROCS(0)) {
+		group.Go(func() error {
+			var r refReader
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(batch) {
+					return nil
+				}
+				if err := m.lookAt(ctx, batch[i], &r); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// lookAt adds what the objects of a page refer to.
+func (m *marker) lookAt(ctx context.Context, pg *page, r *refReader) error {
+	pg.queued.Store(false) // from now on who adds to the page puts it on the list again
+	var moved int64
+	for w := range pg.todo {
+		for word := atomic.SwapUint64(&pg.todo[w], 0); word != 0; word &= word - 1 {
+			slot, pos := pg.leaf.entry(w*64 + bits.TrailingZeros64(word))
+			oid := zodb.OID(pg.key<<leafBits | slot)
+			n, err := m.addRefs(r, oid, pos)
+			if err != nil {
+				return err
+			}
+			moved += n
+			m.done.Add(1)
+		}
+	}
+	m.bytes.Add(moved)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return m.pace.step(m.pace.size*m.done.Load()/int64(max(1, m.index.n)), moved)
+}
+
+// addRefs adds what the record at pos refers to. It returns the record's length
+// with its data.
+func (m *marker) addRefs(r *refReader, oid zodb.OID, pos int64) (int64, error) {
+	data, err := r.read(m.src, oid, pos)
+	if err != nil || data == nil {
+		return datafs.DataHeaderSize + datafs.BackSize, err
+	}
+	return datafs.DataHeaderSize + int64(len(data)), m.addAll(r, oid, pos, data)
+}
+
+func (m *marker) addAll(r *refReader, oid zodb.OID, pos int64, data []byte) error {
+	refs, err := r.find(m.Storage, oid, pos, data)
 	if err != nil {
 		return err
 	}
-	data, err := m.src.data(pos, &h, buf[:], n)
-	if err != nil || data == nil {
-		return err
-	}
-	if m.refs, err = m.Storage.opts.References(data, m.refs[:0]); err != nil {
-		return fmt.Errorf("references of object %v at offset %d: %w", oid, pos, err)
-	}
-	for _, ref := range m.refs {
-		switch {
-		case m.current.get(ref) != 0:
-			m.todo = append(m.todo, ref)
-		case strict:
+	for _, ref := range refs {
+		if !m.add(ref) && m.strict {
 			return fmt.Errorf("object %v refers to an object that is missing: %w", oid, &zodb.NoObjectError{OID: ref})
 		}
 	}
 	return nil
 }
 
-// later marks what transactions after the pack time refer to, by references and
-// by back pointers.
+// later adds what transactions after the pack time refer to, by references and by
+// back pointers.
 func (m *marker) later() error {
 	sc := m.scanner(m.packPos, m.src.end)
+	var r refReader
 	for sc.Txn() {
-		if err := m.step(sc); err != nil {
+		if err := m.pace.step(m.pace.size, sc.Head.Size()); err != nil {
 			return err
 		}
 		for sc.Record() {
 			if back := sc.Rec.Back; back != 0 && back < m.packPos {
-				m.keepAlso(sc.Rec.OID, back)
+				m.extra = append(m.extra, back)
 			}
-			if err := m.addRefs(sc.Pos, sc.Rec.OID, false); err != nil {
+			if err := m.addLater(sc, &r); err != nil {
 				return err
 			}
 		}
-		if err := m.follow(false); err != nil {
-			return err
-		}
 	}
+	slices.Sort(m.extra)
+	m.extra = slices.Clip(slices.Compact(m.extra))
 	return sc.Err()
 }
 
-// keepAlso keeps a record that a later one points back to.
-func (m *marker) keepAlso(oid zodb.OID, pos int64) {
-	if m.reached.get(oid) != pos {
-		m.extra[pos] = true
+func (m *marker) addLater(sc *datafs.Scanner, r *refReader) error {
+	if sc.Rec.DataLen == 0 {
+		_, err := m.addRefs(r, sc.Rec.OID, sc.Pos)
+		return err
 	}
+	at := sc.Pos + datafs.DataHeaderSize
+	data, err := sc.Window.At(at, int(sc.Rec.DataLen))
+	if err != nil {
+		return datafs.ReadError(m.path, "data record", sc.Pos, err)
+	}
+	return m.addAll(r, sc.Rec.OID, sc.Pos, data)
+}
+
+// refReader reads records to find what they refer to. Its buffers are used again.
+type refReader struct {
+	buf  []byte
+	refs []zodb.OID
+}
+
+// read returns the data of oid's record at pos, nil for none, until the next call.
+func (r *refReader) read(v *view, oid zodb.OID, pos int64) ([]byte, error) {
+	if len(r.buf) < readAhead {
+		r.buf = make([]byte, readAhead)
+	}
+	for {
+		h, n, err := v.read(pos, oid, r.buf[:readAhead])
+		if err != nil {
+			return nil, err
+		}
+		if h.DataLen > 0 {
+			return r.rest(v, pos, int(datafs.DataHeaderSize+h.DataLen), n)
+		}
+		if h.Back == 0 {
+			return nil, nil
+		}
+		pos = h.Back // smaller, or read would have said so
+	}
+}
+
+// rest returns the data of the record at pos, of whose size bytes n have been read.
+func (r *refReader) rest(v *view, pos int64, size, n int) ([]byte, error) {
+	if size > len(r.buf) {
+		r.buf = append(make([]byte, 0, size), r.buf[:n]...)[:size]
+	}
+	if n < size {
+		if got, err := v.file.ReadAt(r.buf[n:size], pos+int64(n)); got < size-n {
+			if err == nil {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, v.readError(pos, err)
+		}
+	}
+	return r.buf[datafs.DataHeaderSize:size], nil
+}
+
+// find returns what data refer to, until the next call.
+func (r *refReader) find(s *Storage, oid zodb.OID, pos int64, data []byte) (refs []zodb.OID, err error) {
+	if r.refs, err = s.opts.References(data, r.refs[:0]); err != nil {
+		return nil, fmt.Errorf("references of object %v at offset %d: %w", oid, pos, err)
+	}
+	return r.refs, nil
 }

@@ -13,7 +13,10 @@ import (
 // and all later ones. With GC it then drops the objects that nothing refers to:
 // neither the root, nor any revision after at.
 func (e *Engine) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) error {
-	opts.GC = (opts.GC || e.opts.PackGC) && !opts.Overlay
+	if opts.DryRun {
+		return fmt.Errorf("a dry run of a pack in memory: %w", errors.ErrUnsupported)
+	}
+	opts.GC = (opts.GC || e.opts.PackGC && !opts.NoGC) && !opts.Overlay
 	if opts.GC && e.opts.References == nil {
 		return fmt.Errorf("garbage collection in memory needs to know what refers to what: %w", errors.ErrUnsupported)
 	}
