@@ -19,6 +19,9 @@ func NewWindow(file io.ReaderAt, size int) *Window {
 	return &Window{file: file, size: size}
 }
 
+// Forget drops what is in the buffer: for files that are being written to.
+func (w *Window) Forget() { w.buf = w.buf[:0] }
+
 // At returns the n bytes at off, valid until the next call. It reads ahead. At
 // the end of the file it returns io.ErrUnexpectedEOF.
 func (w *Window) At(off int64, n int) ([]byte, error) {

@@ -225,6 +225,7 @@ func (r *results) print(out io.Writer) {
 	fmt.Fprintf(out, "%d MB, %d objects; %s; medians of %d\n\n", r.Bytes/1e6, r.Objects, time.Now().Format(time.DateOnly), len(r.Zari))
 	fmt.Fprintf(out, "| | python | zari | ratio |\n|---|--:|--:|--:|\n")
 	fmt.Fprintf(out, "| seconds | %.2f | %.2f | %.1f times as fast |\n", p.Seconds, z.Seconds, p.Seconds/z.Seconds)
+	fmt.Fprintf(out, "| seconds of CPU | %.2f | %.2f | %.1f times as few |\n", p.CPU, z.CPU, p.CPU/z.CPU)
 	fmt.Fprintf(out, "| memory while serving, MB | %.1f | %.1f | |\n", float64(p.Serving)/1e6, float64(z.Serving)/1e6)
 	fmt.Fprintf(out, "| memory above that, MB | %.1f | %.1f | %.2f |\n", float64(p.above())/1e6, float64(z.above())/1e6, float64(z.above())/float64(p.above()))
 	fmt.Fprintf(out, "| the same for each object, bytes | %.1f | %.1f | |\n", perObject(p), perObject(z))

@@ -12,6 +12,7 @@
 //	Data.fs.tr0 ...     what was cut off the end of a file after a crash
 //	Data.fs.pack        the new file while a pack writes it
 //	Data.fs.old         the file as it was before the last pack
+//	Data.fs.index.pack  its index
 //	Data.fs.packblobs   blobs that the last pack has still to remove
 //	Data.fs.zari        identity, tid floor, reserved oids; Python ignores it, and
 //	                    its loss costs no data

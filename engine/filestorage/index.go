@@ -23,6 +23,10 @@ type index struct {
 	sorted bool
 	n      int
 	max    zodb.OID
+
+	// expect, if not nil, is asked how many objects a new leaf will have, about: so
+	// it need not be made anew as it grows.
+	expect func(key uint64) int
 }
 
 const (
@@ -94,10 +98,23 @@ func (x *index) remove(oid zodb.OID) {
 func (x *index) leaf(key uint64) *leaf {
 	l := x.leaves[key]
 	if l == nil {
-		l = new(leaf)
+		l = x.newLeaf(key)
 		x.leaves[key] = l
 		x.sorted = x.sorted && (len(x.keys) == 0 || key > x.keys[len(x.keys)-1])
 		x.keys = append(x.keys, key)
+	}
+	return l
+}
+
+func (x *index) newLeaf(key uint64) *leaf {
+	l := new(leaf)
+	if x.expect == nil {
+		return l
+	}
+	if n := x.expect(key); n > maxSparse {
+		l.spread()
+	} else {
+		l.sparse = make([]uint64, 0, n)
 	}
 	return l
 }
@@ -134,6 +151,20 @@ func (l *leaf) places() int {
 		return leafLen
 	}
 	return len(l.sparse)
+}
+
+// len returns how many objects the leaf has.
+func (l *leaf) len() int {
+	if l.dense == nil {
+		return len(l.sparse)
+	}
+	n := 0
+	for slot := range uint64(leafLen) {
+		if l.at(slot) != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // find returns the place of a slot in the leaf and its position, 0 if it has none.

@@ -85,8 +85,10 @@ type packer struct {
 	blobOID *index // the objects that have blobs
 	dropped *packFile
 
-	out   *packFile
-	aside *datafs.Window // on the old file, for what back pointers lead to
+	out    *packFile
+	window *datafs.Window // on the old file
+	aside  *datafs.Window // likewise, for what back pointers lead to
+	covers int64          // the end of what the new file's index file covers, 0 if there is none
 }
 
 func newPacker(s *Storage, ctx context.Context, v *view, at zodb.TID, opts zodb.PackOptions) *packer {
@@ -98,12 +100,25 @@ func newPacker(s *Storage, ctx context.Context, v *view, at zodb.TID, opts zodb.
 	objects := int64(v.index.n)
 	s.mu.RUnlock()
 	*opts.Report = zodb.PackReport{ObjectsBefore: objects, ObjectsAfter: objects, BytesBefore: v.end, BytesAfter: v.end}
-	return &packer{
+	p := &packer{
 		Storage: s, ctx: ctx, opts: opts, report: opts.Report, at: at, src: v,
 		pace:  newPace(ctx, &opts, v.end, stages),
 		index: newIndex(), lastExtra: make(map[zodb.OID]int64),
-		aside: datafs.NewWindow(v.file, asidePiece),
+		window: datafs.NewWindow(v.file, packPiece), aside: datafs.NewWindow(v.file, asidePiece),
 	}
+	p.index.expect = p.serves
+	return p
+}
+
+// serves returns how many objects a leaf of the index has that serves.
+func (p *packer) serves(key uint64) int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	l := p.src.index.leaves[key]
+	if l == nil {
+		return 0
+	}
+	return l.len()
 }
 
 func (p *packer) run() error {
@@ -136,9 +151,6 @@ func (p *packer) run() error {
 	if !done {
 		return nil
 	}
-	if err := p.saveIndex(); err != nil {
-		p.Storage.opts.Logger.Warn("the index could not be saved after the pack", "file", p.path, "error", err)
-	}
 	n, err := p.removePackedBlobs()
 	p.report.Blobs = n
 	return err
@@ -170,12 +182,13 @@ func (p *packer) write() (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	p.out = &packFile{file: f, name: name, early: true, full: p.full}
+	p.out = &packFile{file: f, name: name, early: true, full: p.full, buf: make([]byte, 0, 2*packWrite)}
 	defer func() {
 		p.out.wait()
 		f.Close()
 		if !done {
 			p.fs.Remove(name)
+			p.fs.Remove(p.packIndexPath())
 		}
 	}()
 	freed, err := p.copyAll()
@@ -185,7 +198,13 @@ func (p *packer) write() (done bool, err error) {
 	if err := p.out.sync(); err != nil {
 		return false, noSpace(err)
 	}
-	return p.switchFiles(name)
+	p.writeIndex()
+	p.saveMu.Lock() // or the old file's index might be put beside the new one
+	defer p.saveMu.Unlock()
+	if done, err = p.switchFiles(name); done {
+		p.placeIndex()
+	}
+	return done, err
 }
 
 // switchFiles copies what is left while nobody can commit, and puts the new file
@@ -312,7 +331,7 @@ func (p *packer) openPacked(name string) (*generation, vfs.File, error) {
 		g.file.Close()
 		return nil, nil, err
 	}
-	p.index.max = max(p.index.max, p.src.index.max)
+	p.index.max, p.index.expect = max(p.index.max, p.src.index.max), nil
 	g.index, g.end, g.head = p.index, p.out.pos(), p.src.head
 	return g, w, nil
 }
@@ -357,6 +376,47 @@ func (p *packer) reserveIn(w vfs.File, end int64) error {
 		return nil
 	}
 	return noSpace(w.Reserve(end, p.space.promised))
+}
+
+func (s *Storage) packIndexPath() string { return s.path + ".index.pack" }
+
+// writeIndex writes the index file of what has been copied, under a name of its own:
+// now nobody waits for it. That it cannot be written costs the next start time and
+// nothing else.
+func (p *packer) writeIndex() {
+	if err := p.writeIndexFile(); err != nil {
+		p.Storage.opts.Logger.Warn("the index could not be saved for the pack", "file", p.path, "error", err)
+		p.fs.Remove(p.packIndexPath())
+		return
+	}
+	p.covers = p.out.pos()
+}
+
+func (p *packer) writeIndexFile() error {
+	f, err := p.fs.OpenFile(p.packIndexPath(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	if err != nil {
+		return err
+	}
+	p.index.sort()
+	w := datafs.NewIndexWriter(f, p.out.pos())
+	err = p.index.buckets(w.Bucket)
+	return errors.Join(err, w.Close(), f.Sync(), f.Close())
+}
+
+// placeIndex puts the index file in place. saveMu is held.
+func (p *packer) placeIndex() {
+	if p.covers == 0 {
+		return
+	}
+	err := p.fs.Rename(p.packIndexPath(), p.path+".index")
+	if err == nil {
+		err = p.fs.SyncDir(filepath.Dir(p.path))
+	}
+	if err != nil {
+		p.Storage.opts.Logger.Warn("the index could not be saved after the pack", "file", p.path, "error", err)
+		return
+	}
+	p.saved.Store(p.covers)
 }
 
 // noteMemory notes how much the tables take.

@@ -161,11 +161,16 @@ func (s *Storage) removeBlob(v *view, old *blobs.Dir, id blobID) (removed bool, 
 		return false, err
 	}
 	if old != nil {
-		if err := old.Place(s.blobs.Path(id.OID, id.TID), id.OID, id.TID); err != nil {
+		// Not synced, one by one, as blobs are that have no other place: what the old
+		// directory is short of after a power failure was packed away.
+		if _, err := old.OIDDir(id.OID); err != nil {
+			return false, err
+		}
+		if err := s.fs.Rename(s.blobs.Path(id.OID, id.TID), old.Path(id.OID, id.TID)); err != nil {
 			return false, err
 		}
 	}
-	return true, s.blobs.Remove(id.OID, id.TID)
+	return true, s.blobs.Remove(id.OID, id.TID) // and the folders that it leaves empty
 }
 
 // oldBlobs opens the directory that goes with the .old file.

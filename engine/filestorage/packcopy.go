@@ -26,7 +26,8 @@ func (r *packRecord) len() int64 { return datafs.DataHeader{DataLen: r.dataLen}.
 
 // scanner walks over a part of the old file.
 func (p *packer) scanner(from, to int64) *datafs.Scanner {
-	return datafs.NewScanner(datafs.NewWindow(p.src.file, scanPiece), p.path, from, to, 0)
+	p.window.Forget() // commits may have changed what lies behind the last end
+	return datafs.NewScanner(p.window, p.path, from, to, 0)
 }
 
 // step is called for each transaction, with how many bytes it cost to look at.
@@ -286,7 +287,7 @@ func (p *packer) copyRecord(w *datafs.Window, r *packRecord, txn int64) error {
 // copyBytes copies n bytes of the old file.
 func (p *packer) copyBytes(w *datafs.Window, pos, n int64) error {
 	for n > 0 {
-		b, err := w.At(pos, int(min(n, scanPiece/4)))
+		b, err := w.At(pos, int(min(n, packPiece)))
 		if err != nil {
 			return datafs.ReadError(p.path, "data record", pos, err)
 		}
@@ -300,8 +301,11 @@ func (p *packer) copyBytes(w *datafs.Window, pos, n int64) error {
 	return nil
 }
 
-// asidePiece is how much is read at a time where records point back to.
-const asidePiece = 1 << 14
+// How much is read at a time, and where records point back to.
+const (
+	packPiece  = 1 << 18
+	asidePiece = 1 << 14
+)
 
 // drop notes that a revision is left out.
 func (p *packer) drop(h *datafs.DataHeader) error {

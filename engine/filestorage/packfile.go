@@ -15,8 +15,10 @@ const (
 	packSync = 64 << 20
 	// packMargin is what a pack leaves free on the disk, for commits.
 	packMargin = 64 << 20
-	// packBuffers is what a pack needs besides its tables: windows and a buffer.
-	packBuffers = 4 << 20
+	// packWrite is how much is collected before it is written.
+	packWrite = 1 << 19
+	// packBuffers is what a pack needs besides its tables: windows and buffers.
+	packBuffers = 2*packWrite + 2*packPiece
 )
 
 // packFile is a file that is written from its beginning to its end. Without a file
@@ -54,7 +56,7 @@ func (f *packFile) flush() error {
 
 // flushFull writes the buffer if there is much in it.
 func (f *packFile) flushFull() error {
-	if len(f.buf) < writePiece {
+	if len(f.buf) < packWrite {
 		return nil
 	}
 	return f.flush()

@@ -129,8 +129,10 @@ func (s *Storage) keepTail(f vfs.File, from, to int64) (name string, err error) 
 // the data file in one step; Python's moves the old file away before it puts the
 // new one, which is whole by then, in its place.
 func (s *Storage) recoverPack() error {
-	if err := ifExists(s.fs.Remove(s.packBlobsPath() + newList)); err != nil {
-		return err
+	for _, abandoned := range []string{s.packBlobsPath() + newList, s.packIndexPath()} {
+		if err := ifExists(s.fs.Remove(abandoned)); err != nil {
+			return err
+		}
 	}
 	pack := s.path + ".pack"
 	if _, err := s.fs.Stat(pack); err != nil {
