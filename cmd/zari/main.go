@@ -98,6 +98,7 @@ protocol.`,
 		newHistoryCommand(),
 		newUndoCommand(),
 		newDiffCommand(),
+		newPackCommand(),
 		newBenchCommand(),
 		newStoragesTopic(),
 	)
