@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/zaridb/zari/datafs"
 	"github.com/zaridb/zari/internal/vfs"
@@ -44,11 +45,11 @@ func (s *Storage) Pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions) 
 	if err != nil {
 		return err
 	}
-	defer v.release()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.closing, cancel)()
 	p := newPacker(s, ctx, &v, at, opts)
+	defer p.letGo()
 	if err := p.run(); err != nil {
 		if errors.Is(err, context.Canceled) && s.closing.Err() != nil {
 			err = zodb.ErrClosed
@@ -121,6 +122,14 @@ func (p *packer) serves(key uint64) int {
 	return l.len()
 }
 
+// letGo gives the old file up, and all that was for copying from it.
+func (p *packer) letGo() {
+	if p.src != nil {
+		p.src.release()
+		p.src, p.window, p.aside, p.out = nil, nil, nil, nil
+	}
+}
+
 func (p *packer) run() error {
 	redundant, err := p.findCurrent()
 	if err != nil {
@@ -142,6 +151,7 @@ func (p *packer) run() error {
 		return err
 	}
 	p.noteMemory()
+	runtime.GC() // listing left much behind, which would grow with the tables
 	done, err := p.write()
 	p.dropList(done)
 	if err != nil {
@@ -151,6 +161,8 @@ func (p *packer) run() error {
 	if !done {
 		return nil
 	}
+	p.letGo()
+	runtime.GC() // the old index goes, which is as large as what serves
 	n, err := p.removePackedBlobs()
 	p.report.Blobs = n
 	return err

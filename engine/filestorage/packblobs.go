@@ -150,7 +150,11 @@ func (s *Storage) removeListed(list io.Reader) (n int64, err error) {
 // removeBlob removes a blob, or moves it to the old directory, if there is one and
 // its revision is gone.
 func (s *Storage) removeBlob(v *view, old *blobs.Dir, id blobID) (removed bool, err error) {
-	if path, err := s.blobOf(id.OID, id.TID); path == "" {
+	path, err := s.blobs.Load(id.OID, id.TID)
+	if _, missing := errors.AsType[*zodb.NoObjectError](err); missing {
+		return false, nil
+	}
+	if err != nil {
 		return false, err
 	}
 	s.mu.RLock()
@@ -166,7 +170,7 @@ func (s *Storage) removeBlob(v *view, old *blobs.Dir, id blobID) (removed bool, 
 		if _, err := old.OIDDir(id.OID); err != nil {
 			return false, err
 		}
-		if err := s.fs.Rename(s.blobs.Path(id.OID, id.TID), old.Path(id.OID, id.TID)); err != nil {
+		if err := s.fs.Rename(path, old.Path(id.OID, id.TID)); err != nil {
 			return false, err
 		}
 	}
