@@ -184,7 +184,7 @@ func undoEntryOf(d *pickle.Dict) (e zodb.UndoEntry, err error) {
 // Pack implements zodb.Packer. The server packs as it is configured to, and says
 // nothing before it is done.
 func (s *Storage) Pack(ctx context.Context, at time.Time, opts zodb.PackOptions) error {
-	if opts.GC || opts.KeepOld {
+	if !opts.AsConfigured() {
 		return fmt.Errorf("the server decides how it packs: %w", errors.ErrUnsupported)
 	}
 	x, err := s.connected(ctx)

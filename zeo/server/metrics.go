@@ -33,6 +33,13 @@ var metrics = []metric{
 	newMetric("active_transactions", "Transactions that are open.", prometheus.GaugeValue, func(s Status) float64 { return float64(s.ActiveTxns) }),
 	newMetric("waiting_votes", "Votes that wait for locks.", prometheus.GaugeValue, func(s Status) float64 { return float64(s.Waiting) }),
 	newMetric("connections", "Clients connected.", prometheus.GaugeValue, func(s Status) float64 { return float64(s.Connections) }),
+	newMetric("pack_running", "1 while a client's pack is under way.", prometheus.GaugeValue, func(s Status) float64 {
+		if s.Packing {
+			return 1
+		}
+		return 0
+	}),
+	newMetric("pack_done_ratio", "How much of the pack under way is done, 0 if there is none.", prometheus.GaugeValue, func(s Status) float64 { return s.PackDone }),
 	newMetric("last_transaction_timestamp_seconds", "Time of the last commit.", prometheus.GaugeValue, func(s Status) float64 {
 		if s.LastTransaction == 0 {
 			return 0

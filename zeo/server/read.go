@@ -2,11 +2,9 @@ package server
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/zaridb/zari/internal/planted"
 	"github.com/zaridb/zari/zeo/wire"
@@ -284,41 +282,4 @@ func recordIternext(x *session, m *wire.Message) (any, error) {
 		next = found[1].OID
 	}
 	return pickle.Tuple{found[0].OID, found[0].Serial, found[0].Data, next}, nil
-}
-
-// pack(time, wait=True) drops what nobody sees who looks at or after time.
-func pack(x *session, m *wire.Message) (any, error) {
-	at, err := m.Float(0)
-	if err != nil {
-		return nil, err
-	}
-	p, ok := zodb.As[zodb.Packer](x.hub.storage)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	when := time.Unix(0, int64(at*1e9))
-	if m.Len() < 2 || m.Bool(1) {
-		return nil, cmp.Or(x.beside(func(m *wire.Message) {
-			if err := x.pack(x.ctx, p, when); err != nil {
-				x.answerError(m.ID, m.Method, err)
-				return
-			}
-			x.answer(m.ID, nil)
-		}), errAnswered)
-	}
-	x.server.background(func(ctx context.Context) { x.pack(ctx, p, when) })
-	return nil, nil
-}
-
-func (x *session) pack(ctx context.Context, p zodb.Packer, at time.Time) error {
-	x.log().Info("pack started", "storage", x.hub.id, "time", at)
-	began := time.Now()
-	err := p.Pack(ctx, at, zodb.PackOptions{})
-	if err != nil {
-		x.log().Error("pack failed", "storage", x.hub.id, "err", err)
-		return err
-	}
-	x.log().Info("pack complete", "storage", x.hub.id, "took", time.Since(began).Round(time.Millisecond))
-	x.hub.broadcastInfo()
-	return nil
 }

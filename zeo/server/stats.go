@@ -23,6 +23,7 @@ type stats struct {
 	active    atomic.Int64        // transactions that are open
 	waiting   atomic.Int64        // votes that are not answered yet
 	finish    prometheus.Observer // how long tpc_finish took
+	pack      packStats
 
 	mu    sync.Mutex
 	locks map[*transaction]time.Time // the voted transactions
@@ -72,6 +73,8 @@ type Status struct {
 	LockTime          time.Time // zero: nobody holds locks
 	TimeoutAlive      bool      // there is a transaction timeout
 	LastTransaction   zodb.TID
+	Packing           bool
+	PackDone          float64 // the part that is done of the pack under way
 }
 
 // Status returns the state of every storage, in the order of their names.
@@ -93,6 +96,7 @@ func (h *hub) status() Status {
 		Aborts: s.aborts.Load(), Conflicts: s.conflicts.Load(), ConflictsResolved: s.resolved.Load(),
 		ActiveTxns: s.active.Load(), Waiting: s.waiting.Load(), Connections: connections,
 		Start: s.start, LockTime: s.oldestLock(), TimeoutAlive: h.opts.TransactionTimeout > 0, LastTransaction: view,
+		Packing: s.pack.running.Load() > 0, PackDone: s.pack.part(),
 	}
 }
 
