@@ -154,6 +154,7 @@ func runExamples(t *testing.T, examples string, replace ...string) {
 			continue
 		}
 		rest, _, _ = strings.Cut(rest, " | ")
+		rest = strings.TrimSpace(rest)
 		n++
 		zariOK(t, words(rest)...)
 	}

@@ -30,14 +30,17 @@ zari pack zeo://HOST:PORT. It goes on serving and committing meanwhile, packs as
 its configuration says (pack-gc, pack-keep-old), and tells in its log how far it is.
 
 Garbage is collected within one database. Where databases refer to each other, use
---no-gc, or objects are lost that only another database refers to.
+--no-gc and then zari gc: a pack that meets a reference to another database refuses
+to collect garbage.
+
+` + tidHelp + `
 
 `
 
 const packExample = `  zari pack Data.fs                        # all history
   zari pack --days 7 Data.fs
   zari pack --to 2026-01-31 --no-keep-old file:///srv/Data.fs?blobstorage_dir=/srv/blobs
-  zari pack --days 7 --throttle 20 Data.fs # read and write at most 20 MB a second
+  zari pack --days 7 --throttle 20 Data.fs  # read and write at most 20 MB a second
   zari pack --dry-run Data.fs              # what would go?
   zari pack zeo://localhost:8100`
 
@@ -50,7 +53,7 @@ EXIT STATUS
 // packFlags is the command line of zari pack.
 type packFlags struct {
 	days     float64
-	to       string
+	to       zodb.TID
 	gc       bool
 	noGC     bool
 	keepOld  bool
@@ -78,7 +81,7 @@ func newPackCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.Float64Var(&f.days, "days", 0, "keep the history of so many days")
-	flags.StringVar(&f.to, "to", "", "keep the history from this time on: 2026-01-31, '2026-01-31 14:00', 2026-01-31T14:00:00Z")
+	flags.Var(tidFlag{&f.to}, "to", "keep the history from this transaction or time on")
 	flags.BoolVar(&f.gc, "gc", false, "collect garbage, whatever is configured")
 	flags.BoolVar(&f.noGC, "no-gc", false, "keep what cannot be reached")
 	flags.BoolVar(&f.keepOld, "keep-old", false, "leave the old file as Data.fs.old, whatever is configured")
@@ -86,28 +89,26 @@ func newPackCommand() *cobra.Command {
 	flags.Float64Var(&f.throttle, "throttle", 0, "read and write at most so many `MB` a second")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "tell what would be dropped, and change nothing")
 	flags.BoolVar(&f.json, "json", false, "print the summary as a JSON object")
-	cmd.MarkFlagsMutuallyExclusive("days", "to")
-	cmd.MarkFlagsMutuallyExclusive("gc", "no-gc")
-	cmd.MarkFlagsMutuallyExclusive("keep-old", "no-keep-old")
 	return cmd
 }
 
-// time returns the pack time.
+// time checks the flags and returns the pack time.
 func (f *packFlags) time(now time.Time) (time.Time, error) {
 	switch {
+	case f.days != 0 && f.to != 0:
+		return now, errors.New("--days and --to exclude each other")
+	case f.gc && f.noGC:
+		return now, errors.New("--gc and --no-gc exclude each other")
+	case f.keepOld && f.noOld:
+		return now, errors.New("--keep-old and --no-keep-old exclude each other")
 	case f.days < 0 || f.days > 1e5:
 		return now, fmt.Errorf("--days %g: a number of days that are past", f.days)
 	case f.throttle < 0:
 		return now, fmt.Errorf("--throttle %g: a rate in MB a second", f.throttle)
-	case f.to == "":
+	case f.to == 0:
 		return now.Add(-time.Duration(f.days * 24 * float64(time.Hour))), nil
 	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly, time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04"} {
-		if t, err := time.ParseInLocation(layout, f.to, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return now, fmt.Errorf("--to %q: not a time; write it like 2026-01-31, '2026-01-31 14:00' or 2026-01-31T14:00:00Z", f.to)
+	return f.to.Time().Add(15 * time.Nanosecond), nil // a tid is less than its time by up to that
 }
 
 // packSummary is what is printed at the end.
@@ -164,7 +165,7 @@ func (f *packFlags) run(ctx context.Context, where string, at time.Time, out io.
 }
 
 func (s *packSummary) print(out io.Writer) {
-	when := s.To.Local().Format(time.DateTime)
+	when := s.To.UTC().Format(time.DateTime)
 	switch {
 	case s.Unchanged:
 		fmt.Fprintf(out, "%s: nothing to be gained by packing to %s; nothing was changed\n", s.Storage, when)
