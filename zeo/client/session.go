@@ -188,7 +188,14 @@ func (x *session) end(reason error) {
 	x.main.close(reason)
 }
 
-// kill also ends those.
+// over reports whether there are none of those.
+func (x *session) over() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.busy) == 0
+}
+
+// kill also ends them.
 func (x *session) kill(reason error) {
 	x.mu.Lock()
 	conns := make([]*conn, 0, len(x.busy))

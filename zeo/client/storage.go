@@ -102,34 +102,39 @@ func (s *Storage) Close() error {
 	return nil
 }
 
+// lasting is how long a session is good: after it the next attempt to connect is made
+// at once.
+const lasting = time.Second
+
 // run connects, tells of what the server tells, and connects again.
 func (s *Storage) run() {
+	var past []*session // those with a finish that has outlived them
 	delay := s.opts.MinRetry
 	for s.ctx.Err() == nil {
+		began := time.Now()
 		x, err := s.connect(s.ctx, false)
-		if err != nil {
-			s.setDown(err)
-			s.sleep(delay)
-			delay = min(2*delay, s.opts.MaxRetry)
-			continue
+		if err == nil {
+			err = s.serve(x)
 		}
-		delay = s.opts.MinRetry
-		err = s.serve(x)
 		if s.ctx.Err() != nil {
 			err = zodb.ErrClosed
 		}
 		s.setDown(err)
-		x.end(err)
-		if s.ctx.Err() != nil {
-			x.kill(err)
-			return
+		if x != nil {
+			x.end(err)
+			past = slices.DeleteFunc(append(past, x), (*session).over)
 		}
-		s.wg.Go(func() { // finishes that have outlived the session
-			<-s.ctx.Done()
-			x.kill(zodb.ErrClosed)
-		})
+		if x != nil && time.Since(began) > lasting {
+			delay = s.opts.MinRetry
+			continue
+		}
+		s.sleep(delay)
+		delay = min(2*delay, s.opts.MaxRetry)
 	}
 	s.setDown(zodb.ErrClosed)
+	for _, x := range past {
+		x.kill(zodb.ErrClosed)
+	}
 }
 
 func (s *Storage) sleep(d time.Duration) {
