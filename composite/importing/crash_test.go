@@ -122,12 +122,30 @@ func (c *cycles) check(s zodb.Storage) error {
 	return nil
 }
 
-// cycle runs until the power fails at a random operation of the disk, and leaves
+// trap is a disk whose power fails around the moment when the state is saved: so
+// many operations after the last one before it.
+type trap struct {
+	*vfs.CrashFS
+	after int
+}
+
+func (d trap) Rename(from, to string) error {
+	if to == "/data/import/state" {
+		d.CutPowerAt(d.Ops() + 1 + d.after)
+	}
+	return d.CrashFS.Rename(from, to)
+}
+
+// cycle runs until the power fails at some operation of the disk, and leaves
 // what may be left then. It reports whether the import is done.
 func (c *cycles) cycle(left *vfs.MemFS, cutAt int) (next *vfs.MemFS, done bool) {
 	disk := vfs.Crash(left, vfs.Worst, c.rnd.Uint64())
-	disk.CutPowerAt(disk.Ops() + cutAt)
 	c.disk = disk
+	if c.rnd.IntN(2) == 0 {
+		c.disk = trap{disk, c.rnd.IntN(14)}
+	} else {
+		disk.CutPowerAt(disk.Ops() + cutAt)
+	}
 	s, done, err := c.database()
 	if err != nil {
 		select {
