@@ -102,7 +102,7 @@ bench: $(VENV) build ## Zari beside Python's runzeo: ratios
 proof: $(VENV) ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	ZARI_ROUNDS=10000 $(GO) test -timeout 6h -v -run PowerLoss ./engine/filestorage/crashtest
 	ZARI_OPS=10000000 $(GO) test -timeout 6h -v -run 'TestServer$$' ./interop/model
-	CI=true ZARI_ROUNDS=200 $(GO) test -timeout 6h -v -run 'Kill9|Chain' ./interop
+	CI=true ZARI_ROUNDS=200 ZARI_PACK_KILLS=50 $(GO) test -timeout 6h -v -run 'Kill9|Chain' ./interop
 	CI=true ZARI_ROUNDS=1 $(GO) test -timeout 1h -v -run ContractOverPython ./interop
 	ZARI_ROUNDS=2000 $(GO) test -timeout 6h -v -run Bank ./zeo/client
 	CI=true ZARI_COPY_MB=200 ZARI_COPY_KILLS=100 $(GO) test -timeout 6h -v -run CopyKilled ./interop

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,8 @@ var packGroup = group{name: "pack", needs: []Cap{CapPacker}, tests: []test{
 	{name: "NowWhileWriting", run: testPackNowWhileWriting},
 	{name: "LotsWhileWriting", run: testPackLotsWhileWriting},
 	{name: "WhileVoted", run: testPackWhileVoted},
+	{name: "WhileUndoVoted", needs: []Cap{CapUndoer}, run: testPackWhileUndoVoted},
+	{name: "ChangesSince", needs: []Cap{CapWatcher}, run: testPackChangesSince},
 	{name: "WhileIterating", needs: []Cap{CapIterator}, run: testPackWhileIterating},
 	{name: "Progress", run: testPackProgress},
 	{name: "GC", run: testPackGC},
@@ -275,6 +278,44 @@ func testPackWhileVoted(t *T) {
 	tid := t.finish(txn)
 	t.current(1, tid, Object(4))
 	t.current(2, tid, Object(5))
+}
+
+// An undo that voted before a pack finishes after it, though the revision that it
+// brings back is packed away.
+func testPackWhileUndoVoted(t *T) {
+	tids := t.revisions(1, 3)
+	txn := t.undoing(tids[2])
+	t.vote(txn)
+	t.pack(t.between())
+	t.current(1, tids[2], Object(3))
+	tid := t.finish(txn)
+	t.current(1, tid, Object(2))
+	t.pack(t.between())
+	t.current(1, tid, Object(2))
+}
+
+// Who follows the storage and was at a transaction before a pack is told of all
+// changes since, or that its position is not known any more.
+func testPackChangesSince(t *T) {
+	tids := []zodb.TID{t.put(1, 0, Object(1)), t.put(2, 0, Object(2))}
+	tids = append(tids, t.put(1, tids[0], Object(3)), t.put(3, 0, Object(4)))
+	t.pack(t.between())
+	tids = append(tids, t.put(2, tids[1], Object(5)))
+	for i, want := range [][]zodb.OID{{1, 2, 3}, {1, 2, 3}, {2, 3}, {2}, {}} {
+		oids, upTo, err := ability[zodb.Watcher](t, t.S).ChangesSince(t.ctx, tids[i])
+		if errors.Is(err, zodb.ErrUnknownPosition) && i < 3 {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("ChangesSince(transaction %d of 5): %v", i+1, err)
+		}
+		for _, oid := range want {
+			if !slices.Contains(oids, oid) {
+				t.Errorf("ChangesSince(transaction %d of 5): %v, want %v", i+1, oids, want)
+			}
+		}
+		equal(t, "the tid up to which it looked", upTo, tids[4])
+	}
 }
 
 // An iteration that is under way may end with an error, but reads nothing wrong.
