@@ -75,14 +75,20 @@ func (v *view) read(pos int64, oid zodb.OID, buf []byte) (h datafs.DataHeader, n
 	if got, err := v.file.ReadAt(buf[:n], pos); got < n {
 		return h, 0, v.readError(pos, err)
 	}
-	h = datafs.DecodeDataHeader(buf[:n])
+	h, err = v.decode(pos, oid, buf[:n])
+	return h, n, err
+}
+
+// decode reads and checks the head of the record at pos, which must be of oid.
+func (v *view) decode(pos int64, oid zodb.OID, b []byte) (h datafs.DataHeader, err error) {
+	h = datafs.DecodeDataHeader(b)
 	if err := h.Check(pos, v.end); err != nil {
-		return h, 0, v.corrupt(pos, err)
+		return h, v.corrupt(pos, err)
 	}
 	if h.OID != oid {
-		return h, 0, v.corrupt(pos, fmt.Errorf("it is of object %v and should be of %v", h.OID, oid))
+		return h, v.corrupt(pos, fmt.Errorf("it is of object %v and should be of %v", h.OID, oid))
 	}
-	return h, n, nil
+	return h, nil
 }
 
 // data returns the data of the record h at pos, of which the first n bytes are

@@ -1,9 +1,11 @@
 package filestorage
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/zodb"
@@ -12,7 +14,7 @@ import (
 const (
 	// packSync is after how many bytes the file that a pack writes begins to be
 	// synced, beside its being written on: the last sync has little to do then.
-	packSync = 64 << 20
+	packSync = 16 << 20
 	// packMargin is what a pack leaves free on the disk, for commits.
 	packMargin = 64 << 20
 	// packWrite is how much is collected before it is written.
@@ -31,10 +33,11 @@ type packFile struct {
 	written int64
 	buf     []byte
 
-	synced int64 // what was written before the last sync began
+	synced int64       // what was written before the last sync began
+	busy   atomic.Bool // one runs
 	wg     sync.WaitGroup
 	mu     sync.Mutex
-	err    error // of a sync that ran beside; it would not be told again
+	err    error // of one that ran beside; it would not be told again
 }
 
 // pos returns where the next byte will be.
@@ -62,8 +65,11 @@ func (f *packFile) flushFull() error {
 	return f.flush()
 }
 
-// syncBeside waits for the last sync and starts another.
+// syncBeside starts a sync, unless one is running: the disk sets the pace.
 func (f *packFile) syncBeside() error {
+	if !f.busy.CompareAndSwap(false, true) {
+		return nil
+	}
 	if err := f.wait(); err != nil {
 		return err
 	}
@@ -72,15 +78,16 @@ func (f *packFile) syncBeside() error {
 	}
 	f.synced = f.written
 	f.wg.Go(func() {
+		defer f.busy.Store(false)
 		err := f.file.Datasync()
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.err = err
+		f.err = cmp.Or(f.err, err)
 	})
 	return nil
 }
 
-// wait waits for a sync that runs beside.
+// wait waits for a sync that runs beside, and returns what any of them said.
 func (f *packFile) wait() error {
 	f.wg.Wait()
 	f.mu.Lock()

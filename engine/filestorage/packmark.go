@@ -2,8 +2,8 @@ package filestorage
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"math/bits"
 	"runtime"
 	"slices"
@@ -263,44 +263,59 @@ func (m *marker) addLater(sc *datafs.Scanner, r *refReader) error {
 
 // refReader reads records to find what they refer to. Its buffers are used again.
 type refReader struct {
-	buf  []byte
+	buf  []byte // what was read last,
+	base int64  // from here in the file
 	refs []zodb.OID
 }
 
+// refsAhead is how much is read at a time where one record follows another.
+const refsAhead = 1 << 16
+
 // read returns the data of oid's record at pos, nil for none, until the next call.
 func (r *refReader) read(v *view, oid zodb.OID, pos int64) ([]byte, error) {
-	if len(r.buf) < readAhead {
-		r.buf = make([]byte, readAhead)
-	}
 	for {
-		h, n, err := v.read(pos, oid, r.buf[:readAhead])
+		b, err := r.at(v, pos, datafs.DataHeaderSize+datafs.BackSize)
+		if err != nil {
+			return nil, err
+		}
+		h, err := v.decode(pos, oid, b)
 		if err != nil {
 			return nil, err
 		}
 		if h.DataLen > 0 {
-			return r.rest(v, pos, int(datafs.DataHeaderSize+h.DataLen), n)
+			b, err = r.at(v, pos, int(h.Len()))
+			return b[min(len(b), datafs.DataHeaderSize):], err
 		}
 		if h.Back == 0 {
 			return nil, nil
 		}
-		pos = h.Back // smaller, or read would have said so
+		pos = h.Back // smaller, or decode would have said so
 	}
 }
 
-// rest returns the data of the record at pos, of whose size bytes n have been read.
-func (r *refReader) rest(v *view, pos int64, size, n int) ([]byte, error) {
-	if size > len(r.buf) {
-		r.buf = append(make([]byte, 0, size), r.buf[:n]...)[:size]
+// at returns n bytes at pos; less only if the file ends, by at most what may follow
+// the head of a record. Nothing before the end of a view ever changes.
+func (r *refReader) at(v *view, pos int64, n int) ([]byte, error) {
+	if pos < datafs.MagicSize || v.end-pos <= datafs.DataHeaderSize {
+		return nil, v.corrupt(pos, errors.New("it lies outside of the file"))
 	}
-	if n < size {
-		if got, err := v.file.ReadAt(r.buf[n:size], pos+int64(n)); got < size-n {
-			if err == nil {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, v.readError(pos, err)
-		}
+	n = int(min(int64(n), v.end-pos))
+	from := pos - r.base
+	if from >= 0 && from+int64(n) <= int64(len(r.buf)) {
+		return r.buf[from : from+int64(n)], nil
 	}
-	return r.buf[datafs.DataHeaderSize:size], nil
+	size := readAhead
+	if from >= 0 && from < int64(len(r.buf))+refsAhead {
+		size = refsAhead // not far from the last one: the next may be there too
+	}
+	size = int(min(int64(max(size, n)), v.end-pos))
+	r.buf = slices.Grow(r.buf[:0], size)[:size]
+	r.base = pos
+	if got, err := v.file.ReadAt(r.buf, pos); got < size {
+		r.buf = r.buf[:0]
+		return nil, v.readError(pos, err)
+	}
+	return r.buf[:n], nil
 }
 
 // find returns what data refer to, until the next call.
