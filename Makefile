@@ -31,7 +31,7 @@ UPSTREAM = $(ZARI_PYTHON) -u interop/upstream/run.py --jobs $(JOBS) \
 
 SUMMARY = var/test-summary.txt
 
-.PHONY: help build serve venv test lint unit race fuzz upstream upstream-runzeo bench proof clean FORCE
+.PHONY: help build serve venv test lint unit race fuzz upstream upstream-runzeo bench proof realdata clean FORCE
 
 help: ## say what there is
 	@echo "Zari: a transactional object store for ZODB"
@@ -110,6 +110,10 @@ proof: $(VENV) ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	CI=true ZARI_IMPORT_OBJECTS=5000000 ZARI_IMPORT_KILLS=20 $(GO) test -timeout 6h -v -run 'TestImport$$' ./interop
 	ZARI_HISTORIES=100000 $(GO) test -timeout 24h -v -run Histories ./resolve
 	$(MAKE) fuzz FUZZ_SECONDS=3600
+
+realdata: $(VENV) ## databases of Plone, Zope and the Zope Toolkit, made from PyPI and read record by record
+	PYTHON=$(PYTHON) interop/realdata/make.sh var/realdata
+	ZARI_REALDATA=$(CURDIR)/var/realdata $(GO) test -count=1 -v -timeout 1h -run RealData ./interop
 
 clean: ## remove what was built; data in var/ stays
 	rm -rf bin .venv dist $(SUMMARY)
