@@ -44,6 +44,7 @@ var pythonBugs = map[string]string{
 	"restore/AcrossPack":       noPrev,
 	"blob/Iterated":            byClass,
 	"blob/Undo":                byClass,
+	"blob/UndoBelowALaterOne":  "FileStorage compares records, which are alike for all revisions of a blob, and overwrites the later one",
 	"blob/Copy":                byClass,
 	"blob/Pack":                "the client keeps blobs that the server has packed away, as Python's does",
 	"pack/AfterUndo":           "FileStorage cannot pack the undo of a creation: Invalid backpointer transaction id",

@@ -19,6 +19,7 @@ var blobGroup = group{name: "blob", needs: []Cap{CapBlobStore}, tests: []test{
 	{name: "BlobDir", run: testBlobDir},
 	{name: "Iterated", needs: []Cap{CapIterator}, run: testBlobIterated},
 	{name: "Undo", needs: []Cap{CapUndoer}, run: testBlobUndo},
+	{name: "UndoBelowALaterOne", needs: []Cap{CapUndoer}, run: testBlobUndoBelowALaterOne},
 	{name: "Copy", needs: []Cap{CapIterator, CapRestorer}, run: testBlobCopy},
 	{name: "Pack", needs: []Cap{CapPacker}, run: testBlobPack},
 	{name: "Reopened", run: testBlobReopened},
@@ -193,6 +194,26 @@ func testBlobUndo(t *T) {
 	tid = t.undo(tid)
 	t.current(1, tid, Object(2))
 	t.blob(1, tid, "two")
+}
+
+// The records of a blob's revisions are alike. That does not make its files the
+// same: what was stored later stands in the way of an undo.
+func testBlobUndoBelowALaterOne(t *T) {
+	first := t.putBlob(1, 0, 1, "one")
+	second := t.putBlob(1, first, 1, "two")
+	third := t.putBlob(1, second, 1, "three")
+	t.undoFails(second)
+	t.current(1, third, Object(1))
+	t.blob(1, third, "three")
+	tid := t.undo(third)
+	t.blob(1, tid, "two")
+	tid = t.undo(second) // what is there now is what it made
+	t.blob(1, tid, "one")
+	tid = t.undo(tid)
+	t.blob(1, tid, "two")
+	fourth := t.putBlob(1, tid, 1, "four")
+	tid = t.undo(fourth, tid) // in one transaction
+	t.blob(1, tid, "one")
 }
 
 func testBlobCopy(t *T) {

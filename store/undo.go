@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/zaridb/zari/txnlog"
 	"github.com/zaridb/zari/zodb"
@@ -113,8 +114,11 @@ func (s *Store) resolveUndo(base, committed, wanted []byte) ([]byte, bool) {
 // and whether that is what transaction tid made it.
 func (t *txn) currentState(ctx context.Context, tid zodb.TID, r *txnlog.Record, newest zodb.TID) (current []byte, same bool, err error) {
 	if w := t.writes[r.OID]; w != nil {
-		current, err = w.Load()
-		return current, err == nil && w.Kind == r.Kind && bytes.Equal(current, r.Data), err
+		if current, err = w.Load(); err != nil {
+			return nil, false, err
+		}
+		same = w.Kind == r.Kind && bytes.Equal(current, r.Data)
+		return t.sameBlob(ctx, same, current, tid, r, w.From)
 	}
 	if newest == tid {
 		return r.Data, true, nil
@@ -124,7 +128,41 @@ func (t *txn) currentState(ctx context.Context, tid zodb.TID, r *txnlog.Record, 
 		return nil, false, err
 	}
 	deleted := r.Kind == txnlog.Delete
-	return current, deleted == (current == nil) && bytes.Equal(current, r.Data), nil
+	same = deleted == (current == nil) && bytes.Equal(current, r.Data)
+	return t.sameBlob(ctx, same, current, tid, r, newest)
+}
+
+// sameBlob is the answer of currentState, whose data are the same, also for an
+// object with a blob: the records of all its revisions are alike, so the blob is
+// the one of transaction tid only if revision of (0: none) goes back to the same
+// one by undos.
+func (t *txn) sameBlob(ctx context.Context, same bool, current []byte, tid zodb.TID, r *txnlog.Record, of zodb.TID) ([]byte, bool, error) {
+	if !same || r.Blob == "" {
+		return current, same, nil
+	}
+	theirs, err := t.origin(ctx, r.OID, of)
+	if err != nil {
+		return nil, false, err
+	}
+	ours, err := t.origin(ctx, r.OID, tid)
+	return current, theirs == ours, err
+}
+
+// origin returns the revision that first had what revision serial of the object
+// has: serial itself, unless it was made by an undo.
+func (t *txn) origin(ctx context.Context, oid zodb.OID, serial zodb.TID) (zodb.TID, error) {
+	for serial != 0 {
+		u, err := t.store.transaction(ctx, serial)
+		if err != nil || u == nil {
+			return serial, err
+		}
+		i := slices.IndexFunc(u.Records, func(r txnlog.Record) bool { return r.OID == oid })
+		if i < 0 || u.Records[i].From == 0 {
+			return serial, nil
+		}
+		serial = u.Records[i].From
+	}
+	return 0, nil
 }
 
 func (t *txn) bufferUndo(w write) error {
