@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -93,5 +94,40 @@ func TestUndoResolver(t *testing.T) {
 	}
 	if _, err := txn.Vote(t.Context()); err == nil {
 		t.Error("the undo was merged")
+	}
+}
+
+// TestUndoThatWaitsWhileItIsPacked: an undo that waits for a lock while a pack drops
+// what was before the transaction fails, and does not take the object for one that
+// the transaction created.
+func TestUndoThatWaitsWhileItIsPacked(t *testing.T) {
+	s, _ := open(t, store.Options{})
+	first := commit(t, s, 1, 0, "first")
+	second := commit(t, s, 1, first, "second")
+	holder := voted(t, s, 1, second, "never")
+	defer holder.Abort()
+	undo, err := s.Begin(t.Context(), zodb.TxnMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer undo.Abort()
+	if err := undo.(zodb.UndoTxn).Undo(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := undo.Vote(t.Context())
+		done <- err
+	}()
+	for s.Stats().Waiting == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := s.Pack(t.Context(), second.Time().Add(time.Second), zodb.PackOptions{NoGC: true}); err != nil {
+		t.Fatal(err)
+	}
+	holder.Abort()
+	err = <-done
+	if _, ok := errors.AsType[*zodb.UndoError](err); !ok {
+		t.Errorf("the vote of the undo: %v, want an *zodb.UndoError", err)
 	}
 }

@@ -21,13 +21,37 @@ func (t *txn) readUndone(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if u == nil {
-			return &zodb.UndoError{TID: tid, Reason: "there is no such transaction"}
-		}
-		if u.Status != ' ' {
-			return &zodb.UndoError{TID: tid, Reason: "it has been packed"}
+		if err := undoable(tid, u); err != nil {
+			return err
 		}
 		t.undone = append(t.undone, u)
+	}
+	return nil
+}
+
+// undoable tells why a transaction cannot be undone: u is nil, or packed.
+func undoable(tid zodb.TID, u *txnlog.Txn) error {
+	switch {
+	case u == nil:
+		return &zodb.UndoError{TID: tid, Reason: "there is no such transaction"}
+	case u.Status != ' ':
+		return &zodb.UndoError{TID: tid, Reason: "it has been packed"}
+	}
+	return nil
+}
+
+// stillUndoable looks at the transactions again, after all that is before them was
+// loaded: where a pack has come in between, what was there before may have looked
+// as if there had been nothing.
+func (t *txn) stillUndoable(ctx context.Context) error {
+	for _, u := range t.undone[t.applied:] {
+		now, err := t.store.head(ctx, u.TID)
+		if err != nil {
+			return err
+		}
+		if err := undoable(u.TID, now); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -51,6 +75,9 @@ func (t *txn) undo(ctx context.Context, serials map[zodb.OID]zodb.TID) error {
 			delete(failures, r.OID)
 			t.resolved = append(t.resolved, r.OID)
 		}
+	}
+	if err := t.stillUndoable(ctx); err != nil {
+		return err
 	}
 	t.applied = len(t.undone)
 	var all []error
