@@ -20,6 +20,7 @@ var blobGroup = group{name: "blob", needs: []Cap{CapBlobStore}, tests: []test{
 	{name: "Iterated", needs: []Cap{CapIterator}, run: testBlobIterated},
 	{name: "Undo", needs: []Cap{CapUndoer}, run: testBlobUndo},
 	{name: "UndoBelowALaterOne", needs: []Cap{CapUndoer}, run: testBlobUndoBelowALaterOne},
+	{name: "UndoToNothing", needs: []Cap{CapUndoer}, run: testBlobUndoToNothing},
 	{name: "Copy", needs: []Cap{CapIterator, CapRestorer}, run: testBlobCopy},
 	{name: "Pack", needs: []Cap{CapPacker}, run: testBlobPack},
 	{name: "Reopened", run: testBlobReopened},
@@ -214,6 +215,15 @@ func testBlobUndoBelowALaterOne(t *T) {
 	fourth := t.putBlob(1, tid, 1, "four")
 	tid = t.undo(fourth, tid) // in one transaction
 	t.blob(1, tid, "one")
+}
+
+// Two undos in one transaction, the second of which undoes the creation.
+func testBlobUndoToNothing(t *T) {
+	first := t.putBlob(1, 0, 1, "one")
+	second := t.putBlob(1, first, 2, "two")
+	tid := t.undo(second, first)
+	t.gone(1, tid)
+	t.noBlob(1, tid)
 }
 
 func testBlobCopy(t *T) {

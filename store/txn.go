@@ -166,7 +166,7 @@ func (t *txn) buffer(op string, w write) error {
 	old := t.writes[w.OID]
 	if old == nil {
 		t.order = append(t.order, w.OID)
-	} else if w.Blob == "" {
+	} else if w.Blob == "" && w.Kind != txnlog.Delete && !w.undone {
 		w.Blob = old.Blob // a plain store beside a blob store does not lose the blob
 	} else if old.Blob != "" && old.Blob != w.Blob {
 		os.Remove(old.Blob)
