@@ -119,7 +119,7 @@ func (s *Store) voteTogether(ctx context.Context, list []*txn) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	last := s.committer.lastGiven()
+	last := s.lastKept()
 	for i, t := range list {
 		if t.meta.TID <= last {
 			return i, errNotAfter(t.meta.TID, last)

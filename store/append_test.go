@@ -83,6 +83,30 @@ func TestFailedAppendEndsWithAPrefix(t *testing.T) {
 	}
 }
 
+// What a failed append did not keep can be tried again, as it was.
+func TestFailedAppendAgain(t *testing.T) {
+	s, e := open(t, store.Options{})
+	full := errors.New("disk full")
+	e.append = func([]*txnlog.Txn) error { return full }
+	if n, err := s.Append(t.Context(), restored(t, s, 3)); n != 0 || !errors.Is(err, full) {
+		t.Fatalf("Append: %d, %v", n, err)
+	}
+	list := restored(t, s, 3)
+	if _, err := list[0].Vote(t.Context()); err != nil {
+		t.Fatalf("a vote after it: %v", err)
+	}
+	if _, err := list[0].Finish(t.Context(), nil); !errors.Is(err, full) {
+		t.Fatalf("Finish: %v", err)
+	}
+	e.failWith(nil)
+	if n, err := s.Append(t.Context(), restored(t, s, 3)); n != 3 || err != nil {
+		t.Fatalf("Append again: %d, %v", n, err)
+	}
+	if n, err := s.Append(t.Context(), restored(t, s, 3)); n != 0 || err == nil {
+		t.Fatalf("Append of what is there: %d, %v", n, err)
+	}
+}
+
 // partial is an engine that takes two transactions of a batch.
 type partial struct{ *memstorage.Engine }
 

@@ -29,7 +29,8 @@ type Store struct {
 	visible atomic.Uint64 // loads see transactions up to this
 	last    atomic.Uint64 // LastTID; equal to visible but during a publication
 
-	meta     Meta // as last written; guarded by oids.reserving
+	floor    zodb.TID // all tids since Open are after it
+	meta     Meta     // as last written; guarded by oids.reserving
 	tokens   *zodb.Tokens
 	readOnly bool
 	closing  sync.Once
@@ -86,7 +87,8 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Store, error) {
 	s.last.Store(uint64(head))
 	s.tokens = zodb.NewTokens()
 	s.oids = oids{store: s, next: max(maxOID+1, meta.NextOID), reserved: meta.NextOID}
-	s.committer = newCommitter(s, max(head, meta.TIDFloor))
+	s.floor = max(head, meta.TIDFloor)
+	s.committer = newCommitter(s, s.floor)
 	s.warnFuture(head)
 	if err := s.nameDatabase(ctx); err != nil {
 		s.committer.close()

@@ -41,7 +41,7 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 	if err := t.lock(ctx, modes); err != nil {
 		return zodb.Votes{}, err
 	}
-	if last := t.store.committer.lastGiven(); t.meta.TID != 0 && t.meta.TID <= last {
+	if last := t.store.lastKept(); t.meta.TID != 0 && t.meta.TID <= last {
 		return zodb.Votes{}, errNotAfter(t.meta.TID, last)
 	}
 	serials, err := t.serials(ctx, modes)
@@ -65,6 +65,11 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 	t.store.oids.raise(t.order)
 	return votes, t.reserve()
 }
+
+// lastKept returns the tid that a given one must come after. The whole storage is
+// locked by the caller alone: so what was committed is published, and what was not
+// is over, and its tid may be given again by who tries once more.
+func (s *Store) lastKept() zodb.TID { return max(s.floor, zodb.TID(s.visible.Load())) }
 
 func errNotAfter(tid, last zodb.TID) error {
 	return fmt.Errorf("transaction %v cannot be added after transaction %v", tid, last)
