@@ -447,6 +447,32 @@ func TestPackBlobsAfterACrash(t *testing.T) {
 	}
 }
 
+// readerFunc is a function as a reader.
+type readerFunc func(b []byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// Blobs are removed while commits go on, of the same objects too.
+func TestBlobsAreRemovedBesideCommits(t *testing.T) {
+	s := blobbed(t, disk(t))
+	pack(t, s, 50, zodb.PackOptions{})
+	appendTo(t, s, txn(60, withBlob(t, s, 1, "three")))
+	appendTo(t, s, txn(61, withBlob(t, s, 1, "four")))
+	list := strings.NewReader("remove\n0000000000000001 000000000000000c\n")
+	tid := zodb.TID(70)
+	_, err := s.removeListed(readerFunc(func(b []byte) (int, error) {
+		appendTo(t, s, txn(tid, withBlob(t, s, 1, "later")))
+		tid++
+		return list.Read(b)
+	}))
+	if err != nil {
+		t.Errorf("removing beside commits: %v", err)
+	}
+	if got := blobOf(t, s, 1, 12); got != "blob 2" {
+		t.Errorf("a blob that is in use was removed: %q", got)
+	}
+}
+
 func TestCreateRemovesBlobs(t *testing.T) {
 	m := disk(t)
 	closed(t, blobbed(t, m))

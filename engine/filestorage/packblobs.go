@@ -113,11 +113,6 @@ func (s *Storage) removePackedBlobs() (n int64, err error) {
 }
 
 func (s *Storage) removeListed(list io.Reader) (n int64, err error) {
-	v, err := s.view()
-	if err != nil {
-		return 0, err
-	}
-	defer v.release()
 	lines := bufio.NewScanner(list)
 	if !lines.Scan() {
 		return 0, lines.Err()
@@ -133,7 +128,7 @@ func (s *Storage) removeListed(list io.Reader) (n int64, err error) {
 		if _, err := fmt.Sscanf(lines.Text(), "%x %x", &oid, &tid); err != nil {
 			return n, fmt.Errorf("%s: %q is not an oid and a tid", s.packBlobsPath(), lines.Text())
 		}
-		removed, err := s.removeBlob(&v, old, blobID{OID: zodb.OID(oid), TID: zodb.TID(tid)})
+		removed, err := s.removeBlob(old, blobID{OID: zodb.OID(oid), TID: zodb.TID(tid)})
 		if err != nil {
 			return n, err
 		}
@@ -149,7 +144,7 @@ func (s *Storage) removeListed(list io.Reader) (n int64, err error) {
 
 // removeBlob removes a blob, or moves it to the old directory, if there is one and
 // its revision is gone.
-func (s *Storage) removeBlob(v *view, old *blobs.Dir, id blobID) (removed bool, err error) {
+func (s *Storage) removeBlob(old *blobs.Dir, id blobID) (removed bool, err error) {
 	path, err := s.blobs.Load(id.OID, id.TID)
 	if _, missing := errors.AsType[*zodb.NoObjectError](err); missing {
 		return false, nil
@@ -157,9 +152,11 @@ func (s *Storage) removeBlob(v *view, old *blobs.Dir, id blobID) (removed bool, 
 	if err != nil {
 		return false, err
 	}
-	s.mu.RLock()
-	pos := v.index.get(id.OID)
-	s.mu.RUnlock()
+	v, pos, err := s.lookup(id.OID) // as it is now: commits go on
+	if err != nil {
+		return false, err
+	}
+	defer v.release()
 	there, err := v.revision(pos, id.OID, id.TID)
 	if there || err != nil {
 		return false, err
