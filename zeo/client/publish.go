@@ -23,11 +23,14 @@ type finish struct {
 	tid  zodb.TID // 0: the answer is an error, or lost
 	err  error
 	at   time.Time // when it came
-	told bool      // published; under Storage.mu
+	told bool      // published; changed under Storage.mu and observers
+
+	overdue bool // to be told of at the server's next sign of life; the publisher's own
 }
 
 // overdue is how long the server's word on a commit that it has acknowledged is
-// waited for. It only matters where a server does not tell of a commit at all.
+// waited for, before it is asked for a sign of life. It only matters where a server
+// does not tell of a commit at all.
 const overdue = time.Second
 
 // serve tells of what happened while there was no session, and then of what the
@@ -40,7 +43,12 @@ func (s *Storage) serve(x *session) error {
 	better := s.lookForBetter(x)
 	tick := time.NewTicker(overdue)
 	defer tick.Stop()
+	var sign *call // what is overdue is told of when the server answers it
 	for {
+		var answered chan struct{}
+		if sign != nil {
+			answered = sign.done
+		}
 		select {
 		case <-s.ctx.Done():
 			return zodb.ErrClosed
@@ -50,14 +58,41 @@ func (s *Storage) serve(x *session) error {
 			return errors.New("there is a server that can be written")
 		case <-x.wake:
 		case now := <-tick.C:
-			s.publishOverdue(now)
-		}
-		for _, c := range x.take() {
-			if err := s.hear(x, c); err != nil {
-				return err
+			if sign == nil && s.someOverdue(now) {
+				sign = x.main.start("ping", nil)
 			}
+		case <-answered:
+		}
+		over := sign != nil && isClosed(sign.done) // all that was said before it is in the queue by now
+		if err := s.hearAll(x); err != nil {
+			return err
+		}
+		if over && sign.err == nil {
+			s.publishOverdue()
+		}
+		if over {
+			sign = nil
 		}
 	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// hearAll tells of what the server has said.
+func (s *Storage) hearAll(x *session) error {
+	for _, c := range x.take() {
+		if err := s.hear(x, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hear tells of one change, unless it is known from before the session.
@@ -66,6 +101,7 @@ func (s *Storage) hear(x *session, c zodb.Change) error {
 	case c.TID <= x.begin || c.TID == last:
 		return nil
 	case c.TID < last:
+		s.gap = true
 		return fmt.Errorf("the server tells of transaction %v after %v", c.TID, last)
 	}
 	for _, f := range s.candidates(c) {
@@ -128,10 +164,20 @@ func (s *Storage) own(tid zodb.TID) *finish {
 	return nil
 }
 
-// publishOverdue tells of the commits that the server acknowledged long ago and
-// says nothing of.
-func (s *Storage) publishOverdue(now time.Time) {
-	for _, f := range s.acknowledged(func(f *finish) bool { return now.Sub(f.at) > overdue }) {
+// someOverdue reports whether the server has acknowledged a commit long ago and says
+// nothing of it. It marks those that are to be told of without its word: when it has
+// shown a sign of life, so that what it said before surely has come. A connection that
+// is held up may be what keeps its word away, and that of others' commits before.
+func (s *Storage) someOverdue(now time.Time) bool {
+	list := s.acknowledged(func(f *finish) bool { return now.Sub(f.at) > overdue })
+	for _, f := range list {
+		f.overdue = true
+	}
+	return len(list) > 0
+}
+
+func (s *Storage) publishOverdue() {
+	for _, f := range s.acknowledged(func(f *finish) bool { return f.overdue }) {
 		s.publish(f.change(), f)
 	}
 }
@@ -163,7 +209,7 @@ func (s *Storage) publish(c zodb.Change, own ...*finish) {
 		}
 	}
 	for _, f := range own {
-		if f != nil && f.committed != nil {
+		if f != nil && f.committed != nil && !f.told { // whoever settles it, and the session, may both find that it is due
 			f.committed(f.tid)
 		}
 	}
@@ -189,7 +235,7 @@ func (s *Storage) catchUp(x *session) error {
 	if first && x.begin == 0 {
 		return nil
 	}
-	if first {
+	if first || s.gap {
 		c.Missed = zodb.MissedUnknown
 	} else if x.begin > last {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.WaitTimeout)
@@ -205,7 +251,7 @@ func (s *Storage) catchUp(x *session) error {
 			c.OIDs, c.TID = oids, upTo
 		}
 	}
-	x.begin = c.TID
+	x.begin, s.gap = c.TID, false
 	s.publish(c, s.before(c.TID+1)...)
 	return nil
 }

@@ -44,6 +44,7 @@ type Storage struct {
 	ctx    context.Context // done when the storage is closed
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	gap    bool // the server told of a commit too late: what it tells is not all that there was. run's own
 
 	observers observers
 	last      atomic.Uint64 // what LastTID returns, changed under observers
