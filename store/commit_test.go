@@ -353,3 +353,32 @@ func TestLastTransactionInTheFuture(t *testing.T) {
 		}
 	}
 }
+
+// TestLargestOID: an oid that a client chose itself does not make others come twice.
+func TestLargestOID(t *testing.T) {
+	s, e := open(t, store.Options{})
+	root, err := s.NewOIDs(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, ^zodb.OID(0)-1, 0, "far out")
+	if oids, err := s.NewOIDs(t.Context(), 100); err == nil {
+		t.Errorf("after the largest oid, and %v: %v ...", root, oids[:3])
+	}
+	reopened, err := store.Open(t.Context(), e, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reopened.Close()
+	if oids, err := reopened.NewOIDs(t.Context(), 100); err == nil {
+		t.Errorf("opened again, after the largest oid: %v ...", oids[:3])
+	}
+	txn, err := s.Begin(t.Context(), zodb.TxnMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer txn.Abort()
+	if err := txn.Store(t.Context(), ^zodb.OID(0), 0, []byte("a lock")); err == nil {
+		t.Error("an object of the oid that is the lock of the whole storage was taken")
+	}
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/zaridb/zari/zodb"
@@ -20,16 +21,21 @@ type oids struct {
 	reserved zodb.OID // oids below it are reserved durably
 }
 
-// NewOIDs implements zodb.Storage.
+// lastOID is the largest of an object: the next one is the lock of the whole storage.
+const lastOID = wholeStorage - 1
+
+var errNoOIDs = errors.New("there are no oids left above the largest one in use, which a client chose itself")
+
+// NewOIDs implements zodb.Storage. It returns no more than a block at a time.
 func (s *Store) NewOIDs(ctx context.Context, n int) ([]zodb.OID, error) {
-	n = max(n, 1)
+	n = min(max(n, 1), oidBlock)
 	for {
 		if err := s.writable(); err != nil {
 			return nil, err
 		}
-		list, limit := s.oids.take(n)
-		if list != nil {
-			return list, nil
+		list, limit, err := s.oids.take(n)
+		if list != nil || err != nil {
+			return list, err
 		}
 		if err := s.oids.reserve(ctx, limit); err != nil {
 			return nil, err
@@ -39,18 +45,21 @@ func (s *Store) NewOIDs(ctx context.Context, n int) ([]zodb.OID, error) {
 
 // take hands out n oids if so many are reserved, and otherwise says up to where
 // to reserve.
-func (o *oids) take(n int) (list []zodb.OID, limit zodb.OID) {
+func (o *oids) take(n int) (list []zodb.OID, limit zodb.OID, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.next > lastOID-oidBlock-zodb.OID(n) {
+		return nil, 0, errNoOIDs
+	}
 	if end := o.next + zodb.OID(n); end > o.reserved {
-		return nil, end + oidBlock
+		return nil, end + oidBlock, nil
 	}
 	list = make([]zodb.OID, n)
 	for i := range list {
 		list[i] = o.next
 		o.next++
 	}
-	return list, 0
+	return list, 0, nil
 }
 
 // raise makes sure that oids that clients chose themselves are not handed out.
@@ -58,7 +67,7 @@ func (o *oids) raise(used []zodb.OID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, oid := range used {
-		o.next = max(o.next, oid+1)
+		o.next = max(o.next, min(oid, lastOID)+1)
 	}
 }
 

@@ -86,7 +86,7 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Store, error) {
 	s.visible.Store(uint64(head))
 	s.last.Store(uint64(head))
 	s.tokens = zodb.NewTokens()
-	s.oids = oids{store: s, next: max(maxOID+1, meta.NextOID), reserved: meta.NextOID}
+	s.oids = oids{store: s, next: max(min(maxOID, lastOID)+1, meta.NextOID), reserved: meta.NextOID}
 	s.floor = max(head, meta.TIDFloor)
 	s.committer = newCommitter(s, s.floor)
 	s.warnFuture(head)

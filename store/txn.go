@@ -160,6 +160,9 @@ func (t *txn) buffer(op string, w write) error {
 	if err := t.buffering(op); err != nil {
 		return err
 	}
+	if w.OID > lastOID {
+		return fmt.Errorf("%s: %v is not the oid of an object", op, w.OID)
+	}
 	if err := t.spoolIfLarge(&w.Record); err != nil {
 		return err
 	}
