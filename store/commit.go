@@ -363,15 +363,17 @@ func (c *committer) abandon(commits []*commit) {
 
 // waitClosed waits for d and reports whether the store was closed meanwhile.
 func (c *committer) waitClosed(d time.Duration) bool {
+	over := false // the timer may fire before the wait begins
 	timer := time.AfterFunc(d, func() {
 		c.mu.Lock()
+		over = true
 		c.wake.Broadcast()
 		c.mu.Unlock()
 	})
 	defer timer.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closed {
+	for !c.closed && !over {
 		c.wake.Wait()
 	}
 	return c.closed
