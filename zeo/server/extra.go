@@ -141,6 +141,15 @@ func (x *extras) openHub(key string, open func(context.Context) (zodb.Storage, e
 	return h, nil
 }
 
+// retain counts one more use of a hub that is in use, which must be released.
+func (x *extras) retain(h *hub) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if e := x.open[h.id]; e != nil && e.hub == h {
+		e.users++
+	}
+}
+
 // release ends one use of a hub. One of a storage that is always open has no need
 // of it.
 func (x *extras) release(h *hub) {

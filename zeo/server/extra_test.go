@@ -176,6 +176,76 @@ func TestExtraStorageThatCannotBeOpened(t *testing.T) {
 	})
 }
 
+// remote is a storage of another server, which packs until it is told to stop.
+type remote struct {
+	found
+	sync error
+	pack chan struct{}
+}
+
+func (r remote) Info() zodb.Info            { return zodb.Info{} }
+func (r remote) Sync(context.Context) error { return r.sync }
+
+func (r remote) Pack(context.Context, time.Time, zodb.PackOptions) error {
+	<-r.pack
+	return nil
+}
+
+func (r remote) As(target any) bool {
+	switch p := target.(type) {
+	case *zodb.Syncer:
+		return zodb.SetAs[zodb.Syncer](p, r)
+	case *zodb.Packer:
+		return zodb.SetAs[zodb.Packer](p, r)
+	}
+	return r.found.As(target)
+}
+
+// finds makes storages of finders remote ones.
+func (r remote) finds(find Find) Find {
+	return func(name string) (string, func(context.Context) (zodb.Storage, error), error) {
+		key, open, err := find(name)
+		return key, func(ctx context.Context) (zodb.Storage, error) {
+			s, err := open(ctx)
+			if err != nil {
+				return nil, err
+			}
+			r.found = s.(found)
+			return r, nil
+		}, err
+	}
+}
+
+func TestExtraStorageThatIsNotReached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(finder)
+		s := serve(t, Options{Find: remote{sync: errors.New("out of reach")}.finds(f.find), MaxExtra: 1})
+		for _, name := range []string{"view/a", "view/b"} {
+			if _, err := s.ask(t, name); err == nil || !strings.Contains(err.Error(), "out of reach") {
+				t.Errorf("register(%s): %v", name, err)
+			}
+		}
+		f.expect(t, "a b", "a") // what was refused takes no place
+	})
+}
+
+func TestExtraStorageStaysForItsPack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(finder)
+		r := remote{pack: make(chan struct{})}
+		s := serve(t, Options{Find: r.finds(f.find)})
+		c := s.connect(t, wire.Pickle)
+		c.mustCall("register", "view/a", false)
+		c.mustCall("pack", 1e9, false)
+		c.leave()
+		time.Sleep(time.Hour)
+		f.expect(t, "a", "")
+		close(r.pack)
+		time.Sleep(time.Hour)
+		f.expect(t, "a", "a")
+	})
+}
+
 func TestNoExtraStorages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, Options{})

@@ -33,7 +33,11 @@ func pack(x *session, m *wire.Message) (any, error) {
 			x.answer(m.ID, nil)
 		}), errAnswered)
 	}
-	x.server.background(func(ctx context.Context) { x.pack(ctx, p, when) })
+	x.server.extras.retain(x.hub) // the client may be gone before the pack is done
+	x.server.background(func(ctx context.Context) {
+		defer x.server.extras.release(x.hub)
+		x.pack(ctx, p, when)
+	})
 	return nil, nil
 }
 

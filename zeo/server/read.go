@@ -48,6 +48,7 @@ func register(x *session, m *wire.Message) (any, error) {
 		return nil, zodb.ErrReadOnly
 	}
 	if err := h.reached(x.ctx); err != nil {
+		x.server.extras.release(h)
 		return nil, err
 	}
 	x.readOnly = x.readOnly || readOnly
