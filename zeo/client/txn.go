@@ -284,7 +284,9 @@ func (t *txn) Finish(ctx context.Context, committed func(zodb.TID)) (zodb.TID, e
 			if m.IsNone(0) {
 				return &zodb.TxnError{Op: "finish", State: "not known to the server"}
 			}
-			f.tid, err = tidOf(m)
+			if f.tid, err = tidOf(m); err != nil {
+				f.tid, err = 0, fmt.Errorf("%w: %w", errUnreadable, err)
+			}
 			return err
 		}, t.id)
 	} else {
@@ -295,6 +297,10 @@ func (t *txn) Finish(ctx context.Context, committed func(zodb.TID)) (zodb.TID, e
 	t.giveBack(f.err == nil)
 	return t.s.finished(t, f, sent)
 }
+
+// errUnreadable says that the server answered something to a finish that is neither a
+// tid nor an error: it does not tell what became of the transaction.
+var errUnreadable = errors.New("an answer that cannot be read")
 
 func (s *Storage) addFinish(f *finish) {
 	s.mu.Lock()
@@ -310,7 +316,7 @@ func (s *Storage) removeFinish(f *finish) {
 
 // finished brings a commit whose finish was answered, or never will be, to its end.
 func (s *Storage) finished(t *txn, f *finish, sent bool) (zodb.TID, error) {
-	if f.err != nil && sent && errors.Is(f.err, ErrDisconnected) {
+	if f.err != nil && sent && (errors.Is(f.err, ErrDisconnected) || errors.Is(f.err, errUnreadable)) {
 		if err := s.settle(f); err != nil {
 			return 0, err
 		}
