@@ -319,6 +319,44 @@ func TestStateThatCannotBeSaved(t *testing.T) {
 	put(t, s, 3, last, 8)
 }
 
+// Who waits to begin while it cannot be saved that the import is done, and is let go
+// by Close, begins nothing: the state on disk may be the new one, and what would be
+// committed in the journal then is lost.
+func TestCloseWhileTheStateCannotBeSaved(t *testing.T) {
+	p, _ := filled(t, 3)
+	var fails atomic.Bool
+	p.state = importing.File{FS: failingFS{vfs.OS(), &fails}, Path: filepath.Join(t.TempDir(), "state")}
+	var g gated
+	s := p.open(t, g.copy)
+	fails.Store(true)
+	g.open.Store(true)
+	for begun := true; begun; {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		txn, err := s.Begin(ctx, zodb.TxnMeta{})
+		if begun = err == nil; begun {
+			txn.Abort()
+		}
+		cancel()
+	}
+	begun := make(chan error)
+	for range 8 {
+		go func() {
+			txn, err := s.Begin(t.Context(), zodb.TxnMeta{})
+			if err == nil {
+				txn.Abort()
+			}
+			begun <- err
+		}()
+	}
+	time.Sleep(50 * time.Millisecond) // most likely they wait by then
+	s.Close()
+	for range 8 {
+		if err := <-begun; !errors.Is(err, zodb.ErrClosed) {
+			t.Errorf("Begin: %v, want %v", err, zodb.ErrClosed)
+		}
+	}
+}
+
 func TestState(t *testing.T) {
 	f := importing.File{FS: vfs.OS(), Path: filepath.Join(t.TempDir(), "state")}
 	if unfinished, err := f.Unfinished(); unfinished || err != nil {

@@ -212,6 +212,12 @@ func (s *Storage) Begin(ctx context.Context, meta zodb.TxnMeta) (zodb.Txn, error
 	if err != nil {
 		return nil, err
 	}
+	if s.ctx.Err() != nil { // closed while it waited: the state may say already that the journal is past
+		if l != nil {
+			l.leave()
+		}
+		return nil, zodb.ErrClosed
+	}
 	t, err := s.now().Begin(ctx, meta)
 	if l == nil {
 		return t, err
