@@ -29,6 +29,7 @@ import (
 // Options are what all storages of a process share.
 type Options struct {
 	ReadOnly  bool  // nothing is to be written, whatever the configuration says
+	Existing  bool  // files and blob directories that are not there are an error, and none is emptied
 	TxnMemory int64 // bytes of one transaction that are kept in memory; 0: the default
 	Logger    *slog.Logger
 
@@ -221,6 +222,11 @@ func (o *opener) openFile(ctx context.Context, c *config.FileStorage, blobDir st
 	if c.Create && o.ReadOnly {
 		return nil, fmt.Errorf("%v: create throws away what is in %s, and nothing is to be written", c.Pos, c.Path)
 	}
+	if o.Existing {
+		if err := existing(c, blobDir); err != nil {
+			return nil, err
+		}
+	}
 	if o.Progress != nil {
 		opts.Progress = func(what string, done, total int64) { o.Progress(c.Path, what, done, total) }
 	}
@@ -229,6 +235,24 @@ func (o *opener) openFile(ctx context.Context, c *config.FileStorage, blobDir st
 		return nil, err
 	}
 	return store.Open(ctx, engine, o.store())
+}
+
+// existing finds out whether all that a file storage consists of is there, so that
+// opening it makes nothing and throws nothing away.
+func existing(c *config.FileStorage, blobDir string) error {
+	if c.Create {
+		return fmt.Errorf("%v: create throws away what is in %s, which is to be kept", c.Pos, c.Path)
+	}
+	if _, err := vfs.OS().Stat(c.Path); err != nil {
+		return err
+	}
+	if blobDir == "" {
+		return nil
+	}
+	if _, err := vfs.OS().Stat(blobDir); err != nil {
+		return fmt.Errorf("the directory for blobs: %w", err)
+	}
+	return nil
 }
 
 // openMapping opens a storage in memory. It offers no more than Python's

@@ -3,6 +3,7 @@ package storages
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,6 +153,18 @@ func TestOpenURL(t *testing.T) {
 	}
 	if _, err := OpenURL(ctx, "file://"+path+"?create=1", Options{ReadOnly: true}); err == nil {
 		t.Error("create, where nothing is to be written")
+	}
+	absent := filepath.Join(dir, "absent")
+	for _, url := range []string{absent, "file://" + path + "?blobstorage_dir=" + absent, "demo:(" + path + ")/(" + absent + ")"} {
+		if _, err := OpenURL(ctx, url, Options{Existing: true}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s, which is not there, is opened: %v", url, err)
+		}
+		if _, err := os.Lstat(absent); err == nil {
+			t.Errorf("%s: what is not there was made", url)
+		}
+	}
+	if _, err := OpenURL(ctx, "file://"+path+"?create=1", Options{Existing: true}); err == nil {
+		t.Error("create, where nothing is to be thrown away")
 	}
 	if _, err := OpenURL(ctx, "ftp://x", Options{}); err == nil {
 		t.Error("ftp://x is opened")

@@ -64,7 +64,7 @@ func newAnalyzeCommand() *cobra.Command {
 }
 
 func (f *analyzeFlags) run(ctx context.Context, where string, out io.Writer) error {
-	s, err := openStorage(ctx, where, true)
+	s, err := openStorage(ctx, where, toRead)
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func TestServeNamedStorage(t *testing.T) {
 func TestServeReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "Data.fs")
-	first, err := openStorage(t.Context(), path, false)
+	first, err := openStorage(t.Context(), path, toFill)
 	if err != nil {
 		t.Fatal(err)
 	}

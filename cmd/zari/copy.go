@@ -246,7 +246,7 @@ func (c *copying) run(ctx context.Context) error {
 
 // open opens both storages; dst stays nil in a dry run if it is not there.
 func (c *copying) open(ctx context.Context) (err error) {
-	if c.src, err = openFound(ctx, c.err, c.srcName, c.srcConf, true); err != nil {
+	if c.src, err = openFound(ctx, c.err, c.srcName, c.srcConf, toRead); err != nil {
 		return err
 	}
 	if c.clear && !c.dryRun {
@@ -257,7 +257,11 @@ func (c *copying) open(ctx context.Context) (err error) {
 	if c.dryRun && isMissing(c.dstConf) {
 		return nil
 	}
-	c.dst, err = openFound(ctx, c.err, c.dstName, c.dstConf, c.dryRun)
+	to := toFill
+	if c.dryRun {
+		to = toRead
+	}
+	c.dst, err = openFound(ctx, c.err, c.dstName, c.dstConf, to)
 	return err
 }
 

@@ -150,7 +150,7 @@ func (o *opened) open(ctx context.Context, d database) error {
 		o.closers = append(o.closers, f)
 		return nil
 	}
-	s, err := openStorage(ctx, d.where, true)
+	s, err := openStorage(ctx, d.where, toRead)
 	if err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func (f *diffFlags) run(ctx context.Context, args []string, out io.Writer) (n in
 		}
 	}()
 	for _, where := range args {
-		s, err := openStorage(ctx, where, true)
+		s, err := openStorage(ctx, where, toRead)
 		if err != nil {
 			return 0, err
 		}

@@ -125,7 +125,7 @@ func (f *dumpFlags) printer(out io.Writer) printer {
 }
 
 func (f *dumpFlags) run(ctx context.Context, where string, out io.Writer) (err error) {
-	s, err := openStorage(ctx, where, true)
+	s, err := openStorage(ctx, where, toRead)
 	if err != nil {
 		return err
 	}

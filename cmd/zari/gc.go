@@ -137,7 +137,7 @@ func (f *gcFlags) run(ctx context.Context, live, looked []database, out io.Write
 	var storages []zodb.Storage
 	if !f.dryRun {
 		for _, d := range live {
-			s, err := openStorage(ctx, d.where, false)
+			s, err := openStorage(ctx, d.where, toChange)
 			if err != nil {
 				return err
 			}

@@ -42,7 +42,7 @@ func newHistoryCommand() *cobra.Command {
 			if size < 1 {
 				return usageError{errors.New("-n must be at least 1")}
 			}
-			s, err := openStorage(cmd.Context(), args[0], true)
+			s, err := openStorage(cmd.Context(), args[0], toRead)
 			if err != nil {
 				return err
 			}

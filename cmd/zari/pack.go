@@ -123,7 +123,11 @@ type packSummary struct {
 func (f *packFlags) run(ctx context.Context, where string, at time.Time, out io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	s, err := openStorage(ctx, where, f.dryRun)
+	to := toChange
+	if f.dryRun {
+		to = toRead
+	}
+	s, err := openStorage(ctx, where, to)
 	if errors.Is(err, vfs.ErrLocked) {
 		return fmt.Errorf("%w\nIf a server has it open, let the server pack: zari pack zeo://HOST:PORT", err)
 	}

@@ -79,7 +79,7 @@ type shown struct {
 }
 
 func (f *showFlags) run(ctx context.Context, where string, oid zodb.OID, before zodb.TID, out io.Writer) error {
-	s, err := openStorage(ctx, where, true)
+	s, err := openStorage(ctx, where, toRead)
 	if err != nil {
 		return err
 	}

@@ -23,19 +23,28 @@ const storageHelp = `A storage is named by
   FILE.conf, FILE.conf#NAME          what a zeo.conf, zope.conf or zodb.conf names
   demo:(BASE)/(CHANGES)              changes beside a base that stays as it is`
 
+// purpose is what a command opens a storage for.
+type purpose int
+
+const (
+	toRead   purpose = iota
+	toChange         // what is there; a misspelt name must not become a new, empty database
+	toFill           // what is there, or is made
+)
+
 // openStorage opens what an argument of a command names. Warnings, and how far
 // long work has come, go to standard error. A wrong name, or a fault in the file
 // that it names, is a usageError.
-func openStorage(ctx context.Context, where string, readOnly bool) (zodb.Storage, error) {
-	return openStorageTo(ctx, os.Stderr, where, readOnly)
+func openStorage(ctx context.Context, where string, to purpose) (zodb.Storage, error) {
+	return openStorageTo(ctx, os.Stderr, where, to)
 }
 
-func openStorageTo(ctx context.Context, w io.Writer, where string, readOnly bool) (zodb.Storage, error) {
+func openStorageTo(ctx context.Context, w io.Writer, where string, to purpose) (zodb.Storage, error) {
 	c, err := findStorage(w, where)
 	if err != nil {
 		return nil, err
 	}
-	return openFound(ctx, w, where, c, readOnly)
+	return openFound(ctx, w, where, c, to)
 }
 
 // findStorage finds out what an argument names, and tells what is to be told of it.
@@ -52,17 +61,17 @@ func findStorage(w io.Writer, where string) (config.Storage, error) {
 
 // openFound opens what findStorage has found. Blobs of a server are kept in a
 // directory for the while where none is named.
-func openFound(ctx context.Context, w io.Writer, where string, c config.Storage, readOnly bool) (zodb.Storage, error) {
+func openFound(ctx context.Context, w io.Writer, where string, c config.Storage, to purpose) (zodb.Storage, error) {
 	client, ok := c.(*config.ClientStorage)
 	if !ok || client.BlobDir != "" {
-		return openNamed(ctx, w, where, c, readOnly)
+		return openNamed(ctx, w, where, c, to)
 	}
 	dir, err := os.MkdirTemp("", "zari-blobs-*")
 	if err != nil {
 		return nil, err
 	}
 	client.BlobDir = dir
-	s, err := openNamed(ctx, w, where, c, readOnly)
+	s, err := openNamed(ctx, w, where, c, to)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -79,9 +88,10 @@ func (p passing) As(target any) bool { return zodb.PassOn(p.Storage, target) }
 
 func (p passing) Close() error { return errors.Join(p.Storage.Close(), os.RemoveAll(p.dir)) }
 
-func openNamed(ctx context.Context, w io.Writer, where string, c config.Storage, readOnly bool) (zodb.Storage, error) {
+func openNamed(ctx context.Context, w io.Writer, where string, c config.Storage, to purpose) (zodb.Storage, error) {
 	s, err := storages.Open(ctx, c, storages.Options{
-		ReadOnly: readOnly,
+		ReadOnly: to == toRead,
+		Existing: to == toChange,
 		Logger:   slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Progress: everyFew(func(storage, what string, percent int64) {
 			fmt.Fprintf(w, "%s: %s: %d %%\n", storage, what, percent)

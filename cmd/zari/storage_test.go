@@ -19,7 +19,7 @@ func TestOpenStorage(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openStorage(ctx, filepath.Join(dir, "Data.fs"), false)
+	s, err := openStorage(ctx, filepath.Join(dir, "Data.fs"), toFill)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestOpenStorage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	s, err = openStorageTo(ctx, &said, conf, true)
+	s, err = openStorageTo(ctx, &said, conf, toRead)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,10 +38,30 @@ func TestOpenStorage(t *testing.T) {
 	if want := "zodb.conf:2: not about storages, and not used here: cache-size\n"; !strings.HasSuffix(said.String(), want) {
 		t.Errorf("it says %q", said.String())
 	}
-	if _, err := openStorage(ctx, "nothing://x", true); !errors.As(err, new(usageError)) {
+	if _, err := openStorage(ctx, "nothing://x", toRead); !errors.As(err, new(usageError)) {
 		t.Errorf("an unknown scheme: %v", err)
 	}
-	if _, err := openStorage(ctx, filepath.Join(dir, "absent.fs"), true); err == nil || errors.As(err, new(usageError)) {
+	if _, err := openStorage(ctx, filepath.Join(dir, "absent.fs"), toRead); err == nil || errors.As(err, new(usageError)) {
 		t.Errorf("an absent file: %v", err)
+	}
+}
+
+// A misspelt name must not become an empty database that there is nothing to do for.
+func TestChangingCommandsMakeNoDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "Dta.fs")
+	for _, args := range [][]string{
+		{"pack", path},
+		{"pack", "--dry-run", path},
+		{"undo", path, "03fd1c2b3a495867"},
+		{"gc", path},
+		{"gc", "--dry-run", path},
+	} {
+		code, stdout, stderr := zari(t, args...)
+		if code != exitFailure || !strings.Contains(stderr, "no such file") {
+			t.Errorf("zari %q: exit status %d\n%s%s", args, code, stdout, stderr)
+		}
+		if made, _ := filepath.Glob(path + "*"); len(made) > 0 {
+			t.Errorf("zari %q made %q", args, made)
+		}
 	}
 }

@@ -57,7 +57,11 @@ func newUndoCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			s, err := openStorage(cmd.Context(), args[0], f.log)
+			to := toChange
+			if f.log {
+				to = toRead
+			}
+			s, err := openStorage(cmd.Context(), args[0], to)
 			if err != nil {
 				return err
 			}

@@ -73,7 +73,7 @@ type undumped struct {
 }
 
 func undump(ctx context.Context, where string, in io.Reader, out io.Writer, bar *progressBar, asJSON bool) (err error) {
-	s, err := openStorage(ctx, where, false)
+	s, err := openStorage(ctx, where, toFill)
 	if err != nil {
 		return err
 	}
