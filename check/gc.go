@@ -76,14 +76,14 @@ func Mark(ctx context.Context, dbs []Database, o GCOptions, r *Report) (*Marks, 
 	for i, db := range dbs {
 		source, ok := db.Source.(GCSource)
 		if !ok {
-			return nil, fmt.Errorf("%s: its revisions cannot be read", db.Name)
+			return nil, fmt.Errorf("%sits revisions cannot be read", db.prefix())
 		}
 		m.sources = append(m.sources, source)
 		m.reached = append(m.reached, newOIDSet())
 		m.deleted = append(m.deleted, newOIDSet())
 		m.graph.numbers[db.Name] = i
 		if _, err := source.Load(ctx, 0); err != nil {
-			return nil, fmt.Errorf("%s: its root object: %w", db.Name, err)
+			return nil, fmt.Errorf("%sthe root object: %w", db.prefix(), err)
 		}
 	}
 	for i, source := range m.sources {
@@ -93,7 +93,7 @@ func Mark(ctx context.Context, dbs []Database, o GCOptions, r *Report) (*Marks, 
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", dbs[i].Name, err)
+			return nil, fmt.Errorf("%s%w", dbs[i].prefix(), err)
 		}
 	}
 	return m, m.spread(ctx, level)

@@ -15,6 +15,14 @@ type Database struct {
 	Source Source
 }
 
+// prefix begins a message about the database, if it needs a name.
+func (db Database) prefix() string {
+	if db.Name == "" {
+		return ""
+	}
+	return db.Name + ": "
+}
+
 // Source has the current records of a database.
 type Source interface {
 	// Each calls fn for the current record of every object that is not deleted,

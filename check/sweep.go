@@ -41,12 +41,12 @@ func (m *Marks) Sweep(ctx context.Context, storages []zodb.Storage, o SweepOptio
 	s := &sweeper{Marks: m, storages: storages, options: o, swept: make([]Swept, len(storages))}
 	for i, st := range storages {
 		if err := s.prepare(i, st); err != nil {
-			return nil, fmt.Errorf("%s: %w", m.dbs[i].Name, err)
+			return nil, fmt.Errorf("%s%w", m.dbs[i].prefix(), err)
 		}
 	}
 	for i := range storages {
 		if err := s.database(ctx, i); err != nil {
-			return s.swept, fmt.Errorf("%s: %w", m.dbs[i].Name, err)
+			return s.swept, fmt.Errorf("%s%w", m.dbs[i].prefix(), err)
 		}
 	}
 	return s.swept, s.catchUp(ctx)

@@ -40,12 +40,12 @@ EXIT STATUS
 
 // newBenchCommand returns `zari bench` with a command for each workload.
 func newBenchCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:     "bench",
 		Short:   "Measure a ZEO server",
 		Long:    benchLong + "\n" + benchExits,
 		Example: benchExample,
-	}
+	})
 	for _, c := range benchCommands {
 		cmd.AddCommand(newWorkloadCommand(c))
 	}
@@ -121,7 +121,7 @@ func newWorkloadCommand(b benchCommand) *cobra.Command {
 		Use:   string(b.workload),
 		Short: b.short,
 		Long:  b.long + "\n" + benchExits,
-		Args:  cobra.NoArgs,
+		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runBench(cmd, b.workload, f)
 		},

@@ -26,12 +26,10 @@ const configCheckExample = `  zari config check /etc/zope/zeo.conf
   zari config check --json zeo.conf | jq .storages`
 
 func newConfigCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "config",
 		Short: "Look at configuration files",
-		Args:  usageArgs(cobra.NoArgs),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	cmd.AddCommand(newConfigCheckCommand())
 	return cmd
 }
