@@ -199,8 +199,18 @@ func (s *Storage) Pack(ctx context.Context, at time.Time, opts zodb.PackOptions)
 		return err
 	}
 	err = c.call(ctx, "pack", nil, float64(at.UnixNano())/1e9, true)
+	if err != nil {
+		s.release(x, c, false)
+		return unsupported(err)
+	}
+	// The server tells all clients of the new size, but no one knows when. That it
+	// cannot be learned now is no failure of the pack.
+	_, length, size, err := getInfo(ctx, c)
+	if err == nil {
+		s.setSize(length, size)
+	}
 	s.release(x, c, err == nil)
-	return unsupported(err)
+	return nil
 }
 
 // Current implements zodb.RecordIterator. The server tells of the records that are
