@@ -107,10 +107,21 @@ func TestIndex(t *testing.T) {
 	if err := os.WriteFile(index, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	short, err := os.ReadFile(b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.open()
 	b.put(object{oid: 7, class: folder}, object{oid: 2, class: folder})
 	if found := walk(); len(found) != 0 { // the index is older than the file
 		t.Errorf("an old index: %v", found)
+	}
+	b.close()
+	if err := os.WriteFile(b.path, short, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found := walk(); len(found) != 1 || !found[0].Warning {
+		t.Errorf("the index of a longer file, which nobody will use: %v", found)
 	}
 }
 

@@ -59,6 +59,10 @@ func (f *File) Index(_ context.Context, r *Report) error {
 	wrong := func(oid zodb.OID, format string, args ...any) {
 		problem(false, "object %v: %s", oid, fmt.Sprintf(format, args...))
 	}
+	if f.covered.known && f.covered.pos > f.size { // of another file, or this one was cut: no entry matters
+		problem(true, "it covers %d bytes, and the file has %d: it will be made anew", f.covered.pos, f.size)
+		return nil
+	}
 	covers, err := datafs.ReadIndex(file, func(b *datafs.Bucket) {
 		n += b.Len()
 		for i := range b.Len() {
@@ -71,8 +75,6 @@ func (f *File) Index(_ context.Context, r *Report) error {
 		problem(true, "it cannot be used, and will be made anew: %v", err)
 	case covers != f.covered.pos:
 		// It was written since the walk began.
-	case covers > f.size:
-		problem(true, "it covers %d bytes, and the file has %d: it will be made anew", covers, f.size)
 	case !f.covered.found:
 		problem(false, "it covers %d bytes, where no transaction ends", covers)
 	case n != f.covered.n:
