@@ -27,9 +27,9 @@ const storageHelp = `A storage is named by
 type purpose int
 
 const (
-	toRead   purpose = iota
-	toChange         // what is there; a misspelt name must not become a new, empty database
-	toFill           // what is there, or is made
+	toRead   purpose = iota // what is there; a misspelt name must not become an empty database
+	toChange                // likewise
+	toFill                  // what is there, or is made
 )
 
 // openStorage opens what an argument of a command names. Warnings, and how far
@@ -91,7 +91,7 @@ func (p passing) Close() error { return errors.Join(p.Storage.Close(), os.Remove
 func openNamed(ctx context.Context, w io.Writer, where string, c config.Storage, to purpose) (zodb.Storage, error) {
 	s, err := storages.Open(ctx, c, storages.Options{
 		ReadOnly: to == toRead,
-		Existing: to == toChange,
+		Existing: to != toFill,
 		Logger:   slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Progress: everyFew(func(storage, what string, percent int64) {
 			fmt.Fprintf(w, "%s: %s: %d %%\n", storage, what, percent)

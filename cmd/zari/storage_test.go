@@ -65,3 +65,26 @@ func TestChangingCommandsMakeNoDatabase(t *testing.T) {
 		}
 	}
 }
+
+// Nor may a misspelt directory for blobs become one in which there are none: a copy
+// would leave them all out.
+func TestReadingCommandsMakeNoBlobDirectory(t *testing.T) {
+	dir := t.TempDir()
+	newSample(t, dir)
+	absent := filepath.Join(dir, "blubs")
+	url := "file://" + filepath.Join(dir, "Data.fs") + "?blobstorage_dir=" + absent
+	for _, args := range [][]string{
+		{"copy", url, fileURL(t.TempDir())},
+		{"copy", "--verify", "--dry-run", url, fileURL(t.TempDir())},
+		{"history", url, "0"},
+		{"pack", url},
+	} {
+		code, stdout, stderr := zari(t, args...)
+		if code != exitFailure || !strings.Contains(stderr, "the directory for blobs: stat "+absent) {
+			t.Errorf("zari %q: exit status %d\n%s%s", args, code, stdout, stderr)
+		}
+		if _, err := os.Lstat(absent); err == nil {
+			t.Errorf("zari %q made the directory", args)
+		}
+	}
+}
