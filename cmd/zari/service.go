@@ -260,7 +260,7 @@ func (s *service) end(ctx context.Context, sig os.Signal) error {
 		}
 	}()
 	if err := s.server.Drain(ctx); err != nil {
-		s.log.Warn("transactions were aborted that had voted but not finished")
+		s.log.Warn("cut short: what had voted but not finished was aborted")
 	}
 	s.log.Info("server stopped")
 	return s.close()
