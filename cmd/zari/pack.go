@@ -131,6 +131,9 @@ func (f *packFlags) run(ctx context.Context, where string, at time.Time, out io.
 	if errors.Is(err, vfs.ErrLocked) {
 		return fmt.Errorf("%w\nIf a server has it open, let the server pack: zari pack zeo://HOST:PORT", err)
 	}
+	if errors.Is(err, context.Canceled) {
+		return cancelled(where)
+	}
 	if err != nil {
 		return err
 	}
@@ -150,7 +153,7 @@ func (f *packFlags) run(ctx context.Context, where string, at time.Time, out io.
 	meter.clear()
 	switch {
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%s: the pack was cancelled; the storage is as it was", where)
+		return cancelled(where)
 	case err != nil:
 		return fmt.Errorf("%s: %w", where, err)
 	}
@@ -166,6 +169,10 @@ func (f *packFlags) run(ctx context.Context, where string, at time.Time, out io.
 		sum.print(out)
 	}
 	return nil
+}
+
+func cancelled(where string) error {
+	return fmt.Errorf("%s: the pack was cancelled; the storage is as it was", where)
 }
 
 func (s *packSummary) print(out io.Writer) {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -134,5 +136,16 @@ func TestRateLine(t *testing.T) {
 		if got := rateLine("packing", c[0], c[1], time.Duration(c[2])*time.Second); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// Whoever presses Ctrl-C while the file is opened reads the same as later.
+func TestPackCancelledAtOnce(t *testing.T) {
+	s := newSample(t, t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := (&packFlags{}).run(ctx, s.path, time.Now(), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "the pack was cancelled; the storage is as it was") {
+		t.Error(err)
 	}
 }

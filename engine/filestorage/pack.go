@@ -174,8 +174,8 @@ func (p *packer) checkSpace() error {
 	if err != nil || p.opts.DryRun || free >= p.need+p.need/100 {
 		return nil // where it cannot be told, the disk is full only when it is
 	}
-	return fmt.Errorf("the packed file will take about %d MB, and there are %d MB free beside it: %w",
-		p.need>>20, free>>20, zodb.ErrNoSpace)
+	return fmt.Errorf("the packed file will take about %.1f MB, and there are %.1f MB free beside it: %w",
+		float64(p.need)/1e6, float64(free)/1e6, zodb.ErrNoSpace)
 }
 
 // write writes the new file and puts it in place. It reports false if there was
