@@ -156,7 +156,7 @@ func (s *Storage) download(ctx context.Context, oid zodb.OID, serial zodb.TID) e
 		if err := s.blobs.Place(f.Name(), oid, serial); err != nil {
 			return err
 		}
-		s.blobs.grew(d.size)
+		s.blobs.grew(d.size, s.blobs.Path(oid, serial))
 		return nil
 	})
 }
@@ -306,7 +306,7 @@ func (b *blobCache) adopt(staged []stagedBlob, tid zodb.TID) {
 			os.Remove(s.path)
 			continue
 		}
-		b.grew(info.Size())
+		b.grew(info.Size(), b.Path(s.oid, tid))
 	}
 }
 
@@ -318,9 +318,9 @@ func (b *blobCache) used(path string) {
 	}
 }
 
-// grew notes that there are more bytes, and makes room after each tenth of the
-// limit.
-func (b *blobCache) grew(n int64) {
+// grew notes that there are more bytes, those of a file that came just now, and makes
+// room after each tenth of the limit.
+func (b *blobCache) grew(n int64, path string) {
 	if b.limit <= 0 || b.shared {
 		return
 	}
@@ -330,7 +330,7 @@ func (b *blobCache) grew(n int64) {
 		return
 	}
 	b.grown = 0
-	b.shrink()
+	b.shrink(path)
 }
 
 type blobFile struct {
@@ -339,8 +339,10 @@ type blobFile struct {
 	used time.Time
 }
 
-// shrink removes the files that were not used for the longest time.
-func (b *blobCache) shrink() {
+// shrink removes the files that were not used for the longest time, but not the one
+// that came just now: whoever waits for it would get it again, and again, if it is
+// larger than the limit.
+func (b *blobCache) shrink(keep string) {
 	var files []blobFile
 	var total int64
 	for id, err := range b.All() {
@@ -363,7 +365,7 @@ func (b *blobCache) shrink() {
 		if total <= b.limit-b.limit/10 {
 			return
 		}
-		if os.Remove(f.path) == nil {
+		if f.path != keep && os.Remove(f.path) == nil {
 			total -= f.size
 		}
 	}

@@ -347,3 +347,22 @@ func TestBlobCacheOfPython(t *testing.T) {
 		t.Errorf("the layout is %q, %v", layout, err)
 	}
 }
+
+// A blob that is larger than the limit is loaded all the same, once.
+func TestBlobLargerThanTheCache(t *testing.T) {
+	base := memory(t)
+	u := serve(t, base, wire.Pickle)
+	content := strings.Repeat("large", 1000)
+	tid := putBlob(t, base, 1, content)
+	s := open(t, client.Options{Addresses: []string{u.addr}, BlobDir: filepath.Join(t.TempDir(), "cache"), BlobCacheBytes: 1000})
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	path, err := s.LoadBlob(ctx, 1, tid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != content {
+		t.Errorf("%d bytes, %v; want %d", len(got), err, len(content))
+	}
+}
