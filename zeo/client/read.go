@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -373,18 +374,26 @@ func (w *walk) ask(ctx context.Context) error {
 	}
 }
 
-// nextRecord returns the first current record from an oid on.
+// nextRecord returns the first current record from an oid on. When it returns, what
+// the server has said before is told: an object that was deleted meanwhile is not
+// in the answer, and nothing but its change says so.
 func (s *Storage) nextRecord(ctx context.Context, from zodb.OID) (c zodb.Current, err error) {
-	err = s.ask(ctx, "record_iternext", func(m *wire.Message) (err error) {
-		if c.OID, err = m.OID(0); err != nil {
+	err = s.retry(ctx, func(x *session) error {
+		answer := x.main.call(ctx, "record_iternext", func(m *wire.Message) (err error) {
+			if c.OID, err = m.OID(0); err != nil {
+				return err
+			}
+			if c.Serial, err = m.TID(1); err != nil {
+				return err
+			}
+			data, err := m.Bytes(2)
+			c.Data = bytes.Clone(data)
 			return err
+		}, from)
+		if errors.Is(answer, ErrDisconnected) {
+			return answer
 		}
-		if c.Serial, err = m.TID(1); err != nil {
-			return err
-		}
-		data, err := m.Bytes(2)
-		c.Data = bytes.Clone(data)
-		return err
-	}, from)
+		return cmp.Or(s.published(ctx, x, x.heardOf()), answer)
+	})
 	return c, err
 }

@@ -26,6 +26,7 @@ type session struct {
 	mu     sync.Mutex
 	queue  []zodb.Change // heard of, not yet told
 	queued int           // oids in it
+	heard  zodb.TID      // of the last change that was in it
 	wake   chan struct{}
 	idle   []*conn
 	busy   map[*conn]bool // whether it may outlive the session
@@ -149,8 +150,16 @@ func (x *session) enqueue(c zodb.Change) error {
 		return errQueue
 	}
 	x.queue = append(x.queue, c)
+	x.heard = max(x.heard, c.TID)
 	x.nudge()
 	return nil
+}
+
+// heardOf returns the last commit that the server has told of.
+func (x *session) heardOf() zodb.TID {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.heard
 }
 
 // nudge makes the publisher look at what there is.
