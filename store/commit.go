@@ -51,6 +51,7 @@ type committer struct {
 	took    time.Duration // the last append
 	doubt   bool          // the last append must be settled first
 	inDoubt []*commit     // the transactions whose fate is not known
+	shut    bool          // the gate has refused a batch: nothing may come after it
 
 	given   atomic.Uint64 // the largest tid given
 	publish chan []*commit
@@ -83,7 +84,7 @@ func (c *committer) refusal() error {
 	switch {
 	case c.closed:
 		return zodb.ErrClosed
-	case c.doubt:
+	case c.doubt || c.shut:
 		return errInDoubt
 	}
 	return nil
@@ -130,7 +131,7 @@ func (c *committer) close() {
 func (c *committer) settledAtEnd() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.doubt
+	return !c.doubt && !c.shut
 }
 
 func (c *committer) appendLoop() {
@@ -380,13 +381,14 @@ func (c *committer) waitClosed(d time.Duration) bool {
 }
 
 func (c *committer) publishLoop() {
+	var shut error // why the gate refused a batch: those appended by then follow it
 	for batch := range c.publish {
-		if gate := c.store.opts.Gate; gate != nil {
-			last := batch[len(batch)-1].rec.TID
-			if err := gate.Wait(context.Background(), last); err != nil {
-				c.refused(batch, err)
-				continue
-			}
+		if gate := c.store.opts.Gate; gate != nil && shut == nil {
+			shut = gate.Wait(context.Background(), batch[len(batch)-1].rec.TID)
+		}
+		if shut != nil {
+			c.refused(batch, shut)
+			continue
 		}
 		c.store.publish(batch)
 	}
@@ -398,9 +400,12 @@ func (c *committer) publishLoop() {
 func (c *committer) refused(batch []*commit, err error) {
 	c.store.opts.Logger.Error("commits were appended but may not be published; the storage stops taking commits", "err", err)
 	c.mu.Lock()
-	c.doubt = true
+	c.shut = true
 	c.mu.Unlock()
 	for _, x := range batch {
+		if x.answered {
+			continue
+		}
 		x.done <- errors.Join(zodb.ErrCommitUnknown, err)
 	}
 }

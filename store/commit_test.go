@@ -232,6 +232,56 @@ func TestNothingIsSeenBeforeTheGate(t *testing.T) {
 	})
 }
 
+// refusing is a gate that refuses once.
+type refusing struct{ done atomic.Bool }
+
+func (g *refusing) Wait(context.Context, zodb.TID) error {
+	if g.done.Swap(true) {
+		return nil
+	}
+	return errors.New("no quorum")
+}
+
+// What was appended behind a batch that the gate refused is not shown: with it one
+// would see the batch.
+func TestNothingIsSeenBehindWhatTheGateRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, e := open(t, store.Options{Gate: new(refusing)})
+		appending := make(chan bool)
+		e.failWith(func([]*txnlog.Txn) error {
+			<-appending
+			return nil
+		})
+		answers := make(chan error, 2)
+		for oid := range zodb.OID(2) {
+			txn := voted(t, s, oid+1, 0, "x")
+			go func() {
+				_, err := txn.Finish(t.Context(), nil)
+				answers <- err
+			}()
+			synctest.Wait() // the first one is being appended, and the second waits
+		}
+		close(appending)
+		for range 2 {
+			if err := <-answers; !errors.Is(err, zodb.ErrCommitUnknown) {
+				t.Errorf("Finish: %v", err)
+			}
+		}
+		synctest.Wait()
+		if s.LastTID() != 0 {
+			t.Errorf("LastTID = %v", s.LastTID())
+		}
+		txn, err := s.Begin(t.Context(), zodb.TxnMeta{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer txn.Abort()
+		if _, err := txn.Vote(t.Context()); err == nil {
+			t.Error("a vote after it was not refused")
+		}
+	})
+}
+
 func TestLargeTransactionsAreSpooled(t *testing.T) {
 	s, _ := open(t, store.Options{TxnMemory: 100, SpoolDir: t.TempDir()})
 	txn, _ := s.Begin(t.Context(), zodb.TxnMeta{})
