@@ -282,6 +282,26 @@ func TestNothingIsSeenBehindWhatTheGateRefused(t *testing.T) {
 	})
 }
 
+// While a transaction is tried again under its token, nobody is told that it is not
+// committed.
+func TestOutcomeOfATransactionTriedAgain(t *testing.T) {
+	s, _ := open(t, store.Options{})
+	token := zodb.Token{1}
+	for range 2 {
+		txn, err := s.Begin(t.Context(), zodb.TxnMeta{Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Outcome(t.Context(), token); !errors.Is(err, zodb.ErrCommitUnknown) {
+			t.Errorf("while it is open: %v", err)
+		}
+		txn.Abort()
+		if tid, err := s.Outcome(t.Context(), token); tid != 0 || err != nil {
+			t.Errorf("when it is aborted: %v, %v", tid, err)
+		}
+	}
+}
+
 func TestLargeTransactionsAreSpooled(t *testing.T) {
 	s, _ := open(t, store.Options{TxnMemory: 100, SpoolDir: t.TempDir()})
 	txn, _ := s.Begin(t.Context(), zodb.TxnMeta{})

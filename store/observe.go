@@ -92,6 +92,16 @@ func (o *outcomes) put(token zodb.Token, tid zodb.TID) {
 	o.tids[token] = tid
 }
 
+// reopen forgets that a transaction was not committed: it is tried once more under
+// the same name, and may be from now on.
+func (o *outcomes) reopen(token zodb.Token) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if tid, ok := o.tids[token]; ok && tid == 0 {
+		delete(o.tids, token)
+	}
+}
+
 // Outcome implements zodb.Outcomer for the transactions of this process that
 // ended most recently.
 func (s *Store) Outcome(_ context.Context, token zodb.Token) (zodb.TID, error) {

@@ -72,6 +72,8 @@ var (
 func (s *Store) newTxn(meta zodb.TxnMeta) *txn {
 	if meta.Token == (zodb.Token{}) {
 		meta.Token = s.tokens.Next()
+	} else {
+		s.outcomes.reopen(meta.Token)
 	}
 	return &txn{store: s, meta: meta, writes: make(map[zodb.OID]*write)}
 }
