@@ -473,6 +473,26 @@ func TestBlobsAreRemovedBesideCommits(t *testing.T) {
 	}
 }
 
+// A pack that cannot remove its blobs leaves that to the next one.
+func TestPackRemovesBlobsOfTheLastOne(t *testing.T) {
+	m := disk(t)
+	f := vfs.Fault(m, 1)
+	s := blobbed(t, f)
+	f.SetRules(vfs.Rule{Ops: vfs.OpRemove, Path: "*.blob", Err: fs.ErrPermission})
+	if err := s.Pack(t.Context(), 50, zodb.PackOptions{}); err == nil {
+		t.Error("the blobs cannot be removed, and nothing is said")
+	}
+	f.SetRules()
+	appendTo(t, s, txn(60, put(5, "x")))
+	appendTo(t, s, txn(61, put(5, "y")))
+	pack(t, s, 70, zodb.PackOptions{})
+	for tid, want := range map[zodb.TID]string{10: "none", 11: "none", 12: "blob 2"} {
+		if got := blobOf(t, s, 1, tid); got != want {
+			t.Errorf("blob of %d: %q, want %q", tid, got, want)
+		}
+	}
+}
+
 func TestCreateRemovesBlobs(t *testing.T) {
 	m := disk(t)
 	closed(t, blobbed(t, m))

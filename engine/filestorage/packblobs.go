@@ -32,6 +32,9 @@ func (p *packer) listBlobs() error {
 	if p.blobs == nil || p.opts.DryRun {
 		return nil
 	}
+	if _, err := p.removePackedBlobs(); err != nil { // of an earlier pack that could not: its list goes
+		return err
+	}
 	p.blobOID = newIndex()
 	for id, err := range p.blobs.All() {
 		if err == nil {
