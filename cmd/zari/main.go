@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/zaridb/zari/zodb"
 )
 
 // Exit codes, the same for every command.
@@ -46,10 +48,22 @@ func run(args []string) int {
 	if err != nil && !errors.Is(err, errReported) {
 		fmt.Fprintln(os.Stderr, "zari:", err)
 	}
-	if _, ok := errors.AsType[usageError](err); ok {
-		fmt.Fprintln(os.Stderr, "Try:", cmd.CommandPath(), "--help")
+	if hint := nextStep(cmd, err); hint != "" {
+		fmt.Fprintln(os.Stderr, hint)
 	}
 	return code
+}
+
+// nextStep tells where somebody with an error learns more; "" if there is no such
+// place.
+func nextStep(cmd *cobra.Command, err error) string {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return "Try: " + cmd.CommandPath() + " --help"
+	}
+	if _, ok := errors.AsType[*zodb.CorruptError](err); ok {
+		return "There may be more damage: zari check goes on behind it, and tells which objects it has hit."
+	}
+	return ""
 }
 
 // exitCode returns the exit status that an error ends with.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -49,6 +50,27 @@ func TestExitCodes(t *testing.T) {
 		if got := run(c.args); got != c.want {
 			t.Errorf("zari %s: exit status %d, want %d", strings.Join(c.args, " "), got, c.want)
 		}
+	}
+}
+
+func TestNextStep(t *testing.T) {
+	cmd, _, err := newRootCommand().Find([]string{"config", "check"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := nextStep(cmd, usageError{errors.New("x")}); got != "Try: zari config check --help" {
+		t.Error(got)
+	}
+	bad := filepath.Join(t.TempDir(), "Data.fs")
+	if err := os.WriteFile(bad, []byte("no Data.fs"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = openStorage(t.Context(), bad, toRead)
+	if got := nextStep(cmd, err); !strings.Contains(got, "zari check") || strings.Count(err.Error(), bad) != 1 {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if got := nextStep(cmd, errors.New("x")); got != "" {
+		t.Error(got)
 	}
 }
 

@@ -100,6 +100,9 @@ func openNamed(ctx context.Context, w io.Writer, where string, c config.Storage,
 	if _, ok := errors.AsType[*zconfig.Error](err); ok {
 		return nil, usageError{err}
 	}
+	if corrupt, ok := errors.AsType[*zodb.CorruptError](err); ok && corrupt.File == where {
+		return nil, err // it names the file
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, err)
 	}
