@@ -121,7 +121,7 @@ func (o *opener) beginImport(ctx context.Context, c *config.Import, im *imported
 		return err
 	}
 	readOnly := *o
-	readOnly.ReadOnly = true
+	readOnly.ReadOnly, readOnly.Existing = true, true
 	parts := make([]zodb.Storage, 3)
 	for i, open := range []func() (zodb.Storage, error){
 		func() (zodb.Storage, error) { return readOnly.open(ctx, c.Source, "") },
@@ -135,9 +135,13 @@ func (o *opener) beginImport(ctx context.Context, c *config.Import, im *imported
 		}
 		im.closers = append(im.closers, parts[i])
 	}
+	copying := transfer.Options{BatchBytes: importBatch}
+	if _, blobs := zodb.As[zodb.BlobStore](parts[0]); !blobs {
+		copying.NeedBlobs = true // the source was named without their directory: without them it is not the database
+	}
 	s, err := importing.Open(ctx, importing.Options{
 		Source: parts[0], Journal: parts[1], Destination: parts[2], State: importState(c.Destination.Path),
-		Lay: layChanges, Copy: o.copyImport, Verify: guards.check, Logger: o.Logger,
+		Lay: layChanges, Copy: o.copyImport(copying), Verify: guards.check, Logger: o.Logger,
 	})
 	if err != nil {
 		return err
@@ -155,12 +159,14 @@ func layChanges(ctx context.Context, base, changes zodb.Storage) (zodb.Storage, 
 // that the disk has time for clients in between.
 const importBatch = 2 << 20
 
-func (o *opener) copyImport(ctx context.Context, dst, src zodb.Storage) error {
-	r, err := transfer.Copy(ctx, dst, src, transfer.Options{BatchBytes: importBatch})
-	if r.BlobsMissing > 0 && o.Logger != nil {
-		o.Logger.WarnContext(ctx, "records of blobs were copied whose files the source has not got", "blobs", r.BlobsMissing)
+func (o *opener) copyImport(options transfer.Options) func(ctx context.Context, dst, src zodb.Storage) error {
+	return func(ctx context.Context, dst, src zodb.Storage) error {
+		r, err := transfer.Copy(ctx, dst, src, options)
+		if r.BlobsMissing > 0 && o.Logger != nil {
+			o.Logger.WarnContext(ctx, "records of blobs were copied whose files the source has not got", "blobs", r.BlobsMissing)
+		}
+		return err
 	}
-	return err
 }
 
 // guard watches a data file of the source.

@@ -18,6 +18,9 @@ type Options struct {
 	// WithoutBlobs copies the records of blobs without their files.
 	WithoutBlobs bool
 
+	// NeedBlobs makes a record of a blob whose file the source has not got an error.
+	NeedBlobs bool
+
 	// BatchBytes is about how much is committed at a time. Default 16 MiB.
 	BatchBytes int64
 

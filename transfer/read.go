@@ -92,6 +92,9 @@ func (c *copier) take(ctx context.Context, b *batch, t *zodb.Transaction) error 
 		if c.blobs == nil {
 			return fmt.Errorf("object %v is a blob, and %s was opened without a directory for blobs: name one, or leave the blobs out", r.OID, named("the source", c.src))
 		}
+		if !r.Blob && c.opts.NeedBlobs {
+			return fmt.Errorf("object %v is a blob, and %s has no file for it", r.OID, named("the source", c.src))
+		}
 		if !r.Blob {
 			b.missing++
 			continue
