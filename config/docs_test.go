@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,7 +25,9 @@ type documented struct {
 var (
 	tableTitle = regexp.MustCompile("^### (?:`<(\\w+)>`(?: in `<(\\w+)>`)?|Options of `(\\w+)://`)$")
 	tableRow   = regexp.MustCompile("^\\| (`.+`) \\| (.*?) ?\\| .*\\|$|^\\| (`.+`) \\| (.*?) ?\\| ?\\|$")
-	code       = regexp.MustCompile("`([^`]+)`")
+	// Of a file for a server, or with databases; a section alone is none.
+	pageExample = regexp.MustCompile(`(?m)(?:^    <(?:zeo|zodb) ?\w*>\n(?:    .*\n)+)`)
+	code        = regexp.MustCompile("`([^`]+)`")
 )
 
 // readManual returns its tables, by section type, "ssl in zeo", or "file://".
@@ -117,6 +120,34 @@ func loadSample(t *testing.T, name, line string) (*Config, []string) {
 		t.Fatalf("<%s> with %q: %v", name, line, l.errs)
 	}
 	return c, keys
+}
+
+// What the pages show as a configuration file is one.
+func TestExamplesOfPages(t *testing.T) {
+	pages, err := filepath.Glob("../docs/operations/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, example := range pageExample.FindAllString(string(text), -1) {
+			examples++
+			path := filepath.Join(t.TempDir(), filepath.Base(page))
+			if err := os.WriteFile(path, []byte(example), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := LoadStorages(path, environ); err != nil {
+				t.Errorf("%v\n%s", err, example)
+			}
+		}
+	}
+	if examples < 2 {
+		t.Errorf("%d examples were found", examples)
+	}
 }
 
 // The tables of the manual have all keys, no others, and the right defaults.
