@@ -65,6 +65,7 @@ type Server struct {
 	// Zari's own keys. Zero means the server's default.
 
 	MetricsAddress       *zconfig.Address // metrics-address: metrics and health over HTTP; without a host: 127.0.0.1
+	NoMetrics            bool             // metrics-address off
 	MaxFrameSize         int64            // max-frame-size: bytes of one message from a client
 	MaxConnections       int              // max-connections
 	MaxTransactionMemory int64            // max-transaction-memory: bytes of a transaction that are not spooled to disk

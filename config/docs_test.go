@@ -233,3 +233,35 @@ func TestManualOptions(t *testing.T) {
 		}
 	}
 }
+
+func TestMetricsAddress(t *testing.T) {
+	for _, test := range []struct {
+		value, report string
+		none, given   bool
+	}{
+		{"", "", false, false},
+		{"metrics-address 9000", "metrics at 127.0.0.1:9000", false, true},
+		{"metrics-address off", "no metrics", true, false},
+		{"metrics-address OFF", "no metrics", true, false},
+	} {
+		path := filepath.Join(t.TempDir(), "zeo.conf")
+		text := "<zeo>\naddress 1\n" + test.value + "\n</zeo>\n<mappingstorage/>\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(path, environ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.ZEO.NoMetrics != test.none || (c.ZEO.MetricsAddress != nil) != test.given {
+			t.Errorf("%q: %v, %v", test.value, c.ZEO.NoMetrics, c.ZEO.MetricsAddress)
+		}
+		var said strings.Builder
+		if _, err := Check(path, false, environ).WriteTo(&said); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(said.String(), test.report) {
+			t.Errorf("%q is reported as\n%s", test.value, said.String())
+		}
+	}
+}

@@ -23,7 +23,7 @@ type Report struct {
 // ServerReport is a report of <zeo>.
 type ServerReport struct {
 	Address  string   `json:"address"`
-	Metrics  string   `json:"metrics,omitempty"` // absent: the default, if it is free
+	Metrics  string   `json:"metrics,omitempty"` // off; absent: the default, if it is free
 	TLS      bool     `json:"tls"`
 	Settings []string `json:"settings"` // what differs from the defaults, in plain words
 }
@@ -134,7 +134,10 @@ func (s *Server) report() *ServerReport {
 	p.add(s.MaxQueueSize > 0, "at most %s wait for a client that does not read", Bytes(s.MaxQueueSize))
 	p.add(s.SlowCommit > 0, "commits that take longer than %v are logged", s.SlowCommit)
 	r := &ServerReport{Address: where(s.Address), TLS: s.SSL != nil, Settings: p}
-	if s.MetricsAddress != nil {
+	switch {
+	case s.NoMetrics:
+		r.Metrics = "off"
+	case s.MetricsAddress != nil:
 		r.Metrics = where(*s.MetricsAddress)
 	}
 	return r
@@ -204,7 +207,11 @@ func (r *Report) writeServer(b *strings.Builder) {
 		tls = ", with TLS"
 	}
 	fmt.Fprintf(b, "server\n  clients connect to %s%s\n", r.Server.Address, tls)
-	if r.Server.Metrics != "" {
+	switch r.Server.Metrics {
+	case "":
+	case "off":
+		b.WriteString("  no metrics\n")
+	default:
 		fmt.Fprintf(b, "  metrics at %s\n", r.Server.Metrics)
 	}
 	for _, s := range r.Server.Settings {

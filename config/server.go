@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/zaridb/zari/config/zconfig"
@@ -47,8 +48,8 @@ func (l *loader) server(s *zconfig.Section) Server {
 	if k := r.key("metrics-address"); k != nil {
 		// Without a host it stays on this machine: metrics are nobody else's business
 		// unless somebody says so.
-		a := get(r, "metrics-address", zconfig.SocketConnectionAddress, zconfig.Address{})
-		srv.MetricsAddress = &a
+		srv.MetricsAddress = get(r, "metrics-address", metricsAddress, nil)
+		srv.NoMetrics = srv.MetricsAddress == nil
 	}
 	if k := r.key("address"); k != nil && srv.Address.Path == "" && !srv.Address.HasPort {
 		l.note(k.Pos, "address has no port: any free one is used")
@@ -61,6 +62,15 @@ func (l *loader) server(s *zconfig.Section) Server {
 	l.noSections(s, "ssl")
 	srv.SSL = l.onlySSL(s)
 	return srv
+}
+
+// metricsAddress returns nil for off.
+func metricsAddress(s string) (*zconfig.Address, error) {
+	if strings.EqualFold(s, "off") {
+		return nil, nil
+	}
+	a, err := zconfig.SocketConnectionAddress(s)
+	return &a, err
 }
 
 // retiredKeys are those that old servers had.

@@ -124,13 +124,13 @@ func TestServeReadOnly(t *testing.T) {
 	}
 	defer first.Close()
 	conf := write(t, "zodb.conf", "<zodb 1>\n<filestorage>\npath "+path+"\n</filestorage>\n</zodb>\n")
-	f := serveFlags{address: "127.0.0.1:0", config: conf, readOnly: true}
+	f := serveFlags{address: "127.0.0.1:0", metrics: "off", config: conf, readOnly: true}
 	cfg, err := f.load(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.EventLog = &config.EventLog{}
-	s := &service{cfg: cfg, readOnly: f.readOnly, noMetrics: true}
+	s := &service{cfg: cfg, readOnly: f.readOnly}
 	defer s.close()
 	if err := s.open(t.Context()); err != nil {
 		t.Fatal(err)

@@ -18,12 +18,13 @@ func TestInit(t *testing.T) {
 	if err := initConfig(io.Discard, path, setup); err != nil {
 		t.Fatal(err)
 	}
-	s := &service{noMetrics: true}
+	s := &service{}
 	f := serveFlags{config: path}
 	var err error
 	if s.cfg, err = f.load(nil); err != nil {
 		t.Fatal(err)
 	}
+	s.cfg.ZEO.NoMetrics = true
 	defer s.close()
 	if err := s.open(t.Context()); err != nil {
 		t.Fatalf("what was written cannot be served: %v", err)

@@ -18,7 +18,7 @@ import (
 // openMetrics starts the second port: metrics and health. It is opened first, so
 // that a server that rebuilds an index is seen to be alive.
 func (s *service) openMetrics(context.Context) error {
-	if s.noMetrics {
+	if s.cfg.ZEO.NoMetrics {
 		return nil
 	}
 	addr := defaultMetrics

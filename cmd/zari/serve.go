@@ -200,19 +200,22 @@ func (f *serveFlags) override(cfg *config.Config) error {
 		}
 		cfg.ZEO.Address = a
 	}
-	if f.metrics != "" && f.metrics != "off" {
+	switch {
+	case strings.EqualFold(f.metrics, "off"):
+		cfg.ZEO.NoMetrics = true
+	case f.metrics != "":
 		a, err := zconfig.SocketConnectionAddress(f.metrics)
 		if err != nil {
 			return fmt.Errorf("--metrics-address: %w", err)
 		}
-		cfg.ZEO.MetricsAddress = &a
+		cfg.ZEO.MetricsAddress, cfg.ZEO.NoMetrics = &a, false
 	}
 	cfg.ZEO.ReadOnly = cfg.ZEO.ReadOnly || f.readOnly
 	return nil
 }
 
 func serve(ctx context.Context, cfg *config.Config, f serveFlags) error {
-	s := &service{cfg: cfg, readOnly: f.readOnly, drain: f.drain, noMetrics: strings.EqualFold(f.metrics, "off")}
+	s := &service{cfg: cfg, readOnly: f.readOnly, drain: f.drain}
 	defer s.close()
 	if err := s.open(ctx); err != nil {
 		return err

@@ -26,10 +26,9 @@ import (
 
 // service is a running `zari serve`.
 type service struct {
-	cfg       *config.Config
-	readOnly  bool // storages are opened such that nothing can be written
-	drain     time.Duration
-	noMetrics bool
+	cfg      *config.Config
+	readOnly bool // storages are opened such that nothing can be written
+	drain    time.Duration
 
 	logs     *config.Logs
 	log      *slog.Logger
