@@ -24,8 +24,10 @@ func importState(path string) importing.File {
 	return importing.File{FS: vfs.OS(), Path: filepath.Join(importDir(path), "state")}
 }
 
-// refuseUnfinished refuses to open a data file that is only a part of a database.
-func refuseUnfinished(path string) error {
+// RefuseUnfinished returns an error for a data file that is only a part of a database,
+// because an import into it is not done. Open calls it; it is there for those who
+// read data files in other ways.
+func RefuseUnfinished(path string) error {
 	unfinished, err := importState(path).Unfinished()
 	if err != nil {
 		return err
@@ -35,7 +37,7 @@ func refuseUnfinished(path string) error {
 	}
 	state, _ := importState(path).Load()
 	return fmt.Errorf("%s is only a part of its database: the import from %s is not done, and what was written since it began is in %s; "+
-		"go on with: zari serve --import %s %s", path, state.Source, importDir(path), state.Source, path)
+		"go on with the command that began it, with the same directories for blobs: zari serve --import %s %s", path, state.Source, importDir(path), state.Source, path)
 }
 
 // openImport begins an import, or goes on with it; or opens the destination, if the

@@ -131,7 +131,7 @@ func (o *opener) open(ctx context.Context, c config.Storage, blobDir string) (zo
 func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) (zodb.Storage, error) {
 	switch c := c.(type) {
 	case *config.FileStorage:
-		if err := refuseUnfinished(c.Path); err != nil {
+		if err := RefuseUnfinished(c.Path); err != nil {
 			return nil, err
 		}
 		return o.openFile(ctx, c, blobDir)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zaridb/zari/check"
 	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/storages"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -141,6 +142,9 @@ func openDatabases(ctx context.Context, all []database) (*opened, error) {
 
 func (o *opened) open(ctx context.Context, d database) error {
 	if d.file != "" {
+		if err := storages.RefuseUnfinished(d.file); err != nil {
+			return err
+		}
 		f, err := check.OpenFile(d.file)
 		if err != nil {
 			return err
