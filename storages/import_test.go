@@ -1,7 +1,12 @@
 package storages
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +16,7 @@ import (
 	"github.com/zaridb/zari/config"
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/pickle"
 )
 
 func TestImport(t *testing.T) {
@@ -94,5 +100,55 @@ func TestImport(t *testing.T) {
 	}
 	if _, err := Open(ctx, c, Options{ReadOnly: true}); err == nil {
 		t.Error("an import that must not write is opened")
+	}
+}
+
+// A source with blobs that was named without their directory must not become a
+// database without them.
+func TestImportWithoutBlobsIsNeverDone(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	source, dst := filepath.Join(dir, "old.fs"), filepath.Join(dir, "new.fs")
+	s, err := OpenURL(ctx, source, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := pickle.EncodeRecord(&pickle.Global{Module: "ZODB.blob", Name: "Blob"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commitData(t, s, blob)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := &config.Import{
+		Source:      &config.FileStorage{Path: source},
+		Destination: &config.FileStorage{Path: dst, BlobDir: filepath.Join(dir, "blobs")},
+	}
+	log, w := io.Pipe()
+	said := make(chan string, 1)
+	go func() {
+		lines := bufio.NewScanner(log)
+		for lines.Scan() {
+			if _, line, ok := strings.Cut(lines.Text(), "the import "); ok && len(said) == 0 {
+				said <- line
+			}
+		}
+	}()
+	if s, err = Open(ctx, c, Options{Logger: slog.New(slog.NewTextHandler(w, nil))}); err != nil {
+		t.Fatal(err)
+	}
+	if line := <-said; !strings.Contains(line, "does not get on") || !strings.Contains(line, "is a blob") {
+		t.Errorf("it says %q", line)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if unfinished, err := importState(dst).Unfinished(); !unfinished || err != nil {
+		t.Errorf("the import is declared done: %v", err)
+	}
+
+	c.Source.(*config.FileStorage).BlobDir = filepath.Join(dir, "misspelt")
+	if _, err := Open(ctx, c, Options{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory of blobs that is not there: %v", err)
 	}
 }

@@ -30,6 +30,11 @@ func load(t testing.TB, dir, text string) []config.Storage {
 // commit stores a new object and returns its oid.
 func commit(t *testing.T, s zodb.Storage) zodb.OID {
 	t.Helper()
+	return commitData(t, s, []byte("data"))
+}
+
+func commitData(t *testing.T, s zodb.Storage, data []byte) zodb.OID {
+	t.Helper()
 	ctx := context.Background()
 	oids, err := s.NewOIDs(ctx, 1)
 	if err != nil {
@@ -40,7 +45,7 @@ func commit(t *testing.T, s zodb.Storage) zodb.OID {
 		t.Fatal(err)
 	}
 	defer txn.Abort()
-	if err := txn.Store(ctx, oids[0], 0, []byte("data")); err != nil {
+	if err := txn.Store(ctx, oids[0], 0, data); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := txn.Vote(ctx); err != nil {
