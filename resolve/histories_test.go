@@ -2,157 +2,362 @@ package resolve
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/zaridb/zari/engine/memstorage"
+	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/zodb"
 )
 
-// histories is what testdata/histories.py says in the end. Broken histories are
-// those in which a check was passed; the others are broken by BTrees itself.
+// histories is what testdata/histories.py says in the end. Alone are trees that the same
+// transactions break one after the other, Python those that they break with Python's
+// rules; the others are Broken.
 type histories struct {
-	Histories, Commits, Conflicts, Reads, Passed, Broken, Python int
+	Histories, Commits, Conflicts, Passed, Broken, Alone, Python int
 	Examples                                                     []string
 }
 
-// revisions is what has been committed in a history.
-type revisions map[zodb.OID][]revision
-
-type revision struct {
-	serial zodb.TID
-	data   []byte
+func (h *histories) add(o histories) {
+	h.Histories += o.Histories
+	h.Commits += o.Commits
+	h.Conflicts += o.Conflicts
+	h.Passed += o.Passed
+	h.Broken += o.Broken
+	h.Alone += o.Alone
+	h.Python += o.Python
+	h.Examples = append(h.Examples, o.Examples...)
 }
 
-func (r revisions) load(oid zodb.OID, serial zodb.TID) ([]byte, error) {
-	for _, rev := range r[oid] {
-		if rev.serial == serial {
-			return rev.data, nil
-		}
-	}
-	return nil, fmt.Errorf("no revision %v of %v", serial, oid)
-}
+// rules makes what merges in a vote under test.
+type rules func(*splits) TxnMerger
 
-func (r revisions) current(oid zodb.OID) ([]byte, zodb.TID, error) {
-	all := r[oid]
-	if len(all) == 0 {
-		return nil, 0, &zodb.NoObjectError{OID: oid}
-	}
-	return all[len(all)-1].data, all[len(all)-1].serial, nil
-}
-
-// TestHistories lets BTrees make random histories in which checks are passed that
-// Moved says nothing of, and finds every tree whole. ZARI_HISTORIES is their number.
+// TestHistories lets BTrees make random histories in a store that lets pass and merges
+// what splits have changed, and finds every tree whole that is not broken by the same
+// transactions alone. ZARI_HISTORIES is the number of histories, ZARI_SEED the seed.
 func TestHistories(t *testing.T) {
-	python := os.Getenv("ZARI_PYTHON")
-	if python == "" {
-		t.Skip("ZARI_PYTHON is not set")
-	}
-	count, seed := 60, "1"
+	count := 120
 	if s := os.Getenv("ZARI_HISTORIES"); s != "" {
 		var err error
 		if count, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if s := os.Getenv("ZARI_SEED"); s != "" {
-		seed = s
+	got, counted := makeHistories(t, count, func(s *splits) TxnMerger { return s })
+	if got.Histories != count || counted.passes.n == 0 || counted.merges.n == 0 {
+		t.Errorf("%d histories were asked for, with checks that pass and nodes that are merged", count)
 	}
-	cmd := exec.CommandContext(t.Context(), python, "testdata/histories.py", seed, strconv.Itoa(count))
+	if got.Broken > 0 {
+		t.Errorf("%d trees are broken", got.Broken)
+	}
+}
+
+// TestHistoriesFindWiderRules: rules that let more pass break trees, and it is seen.
+func TestHistoriesFindWiderRules(t *testing.T) {
+	for name, wider := range map[string]rules{
+		"any way":     func(s *splits) TxnMerger { return anyWay{s} },
+		"any changes": func(s *splits) TxnMerger { return anyChanges{s} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, _ := makeHistories(t, 150, wider); got.Broken == 0 {
+				t.Error("no tree is broken")
+			}
+		})
+	}
+}
+
+// anyWay lets checks pass wherever the way leads now.
+type anyWay struct{ *splits }
+
+func (s anyWay) Passes(oid zodb.OID) bool {
+	serial, _ := s.Check(oid)
+	before, err := s.revision(oid, serial)
+	if err != nil {
+		return false
+	}
+	old, err := readNode(before)
+	if err != nil {
+		return false
+	}
+	leaves, err := s.collect(nil, old, bound{}, bound{}, 0)
+	return err == nil && len(leaves) > 0
+}
+
+// anyChanges merges nodes child by child, deletions too.
+type anyChanges struct{ *splits }
+
+func (s anyChanges) Merge(base, committed, wanted []byte) ([]byte, bool) {
+	if merged, ok := s.splits.Merge(base, committed, wanted); ok {
+		return merged, true
+	}
+	merged, err := mergeByChild(base, committed, wanted)
+	return merged, err == nil
+}
+
+// makeHistories lets two processes make histories.
+func makeHistories(t *testing.T, count int, r rules) (sum histories, counted *counting) {
+	t.Helper()
+	python := os.Getenv("ZARI_PYTHON")
+	if python == "" {
+		t.Skip("ZARI_PYTHON is not set")
+	}
+	seed := os.Getenv("ZARI_SEED")
+	if seed == "" {
+		seed = "1"
+	}
+	counted = &counting{Resolver: New(Options{MergeSplits: true}), rules: r}
+	var wg sync.WaitGroup
+	results := make([]histories, 2)
+	for i := range results {
+		wg.Go(func() {
+			share := count / 2
+			if i == 0 {
+				share = count - count/2
+			}
+			got, err := playHistories(t.Context(), python, fmt.Sprintf("%s-%d", seed, i), share, counted)
+			if err != nil {
+				t.Error(err)
+			}
+			results[i] = got
+		})
+	}
+	wg.Wait()
+	for _, got := range results {
+		sum.add(got)
+	}
+	t.Logf("%d histories, %d commits, %d conflicts; %d of %d checks passed, %d nodes merged; trees broken: %d, by the same transactions alone: %d, or with Python's rules: %d",
+		sum.Histories, sum.Commits, sum.Conflicts, counted.passes.n, counted.passes.of, counted.merges.n, sum.Broken, sum.Alone, sum.Python)
+	if len(sum.Examples) > 0 {
+		t.Logf("broken trees:\n%s", strings.Join(sum.Examples, "\n"))
+	}
+	return sum, counted
+}
+
+func playHistories(ctx context.Context, python, seed string, count int, c *counting) (histories, error) {
+	cmd := exec.CommandContext(ctx, python, "testdata/histories.py", seed, strconv.Itoa(count))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		return histories{}, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return histories{}, err
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return histories{}, err
 	}
-	got, err := judge(bufio.NewReaderSize(out, 1<<16), in)
-	if err != nil {
-		t.Error(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d histories, %d commits, %d conflicts; of %d nodes that had changed, %d had not moved; %d trees broken with such checks, %d without",
-		got.Histories, got.Commits, got.Conflicts, got.Reads, got.Passed, got.Broken, got.Python)
-	if got.Histories != count || got.Passed == 0 {
-		t.Errorf("%d histories were asked for, and checks that pass", count)
-	}
-	if len(got.Examples) > 0 {
-		t.Logf("broken trees:\n%s", strings.Join(got.Examples, "\n"))
-	}
-	if got.Broken > 0 {
-		t.Errorf("%d trees are broken in histories where checks were passed", got.Broken)
-	}
+	p := player{counting: c, in: bufio.NewReaderSize(out, 1<<16), out: bufio.NewWriter(in)}
+	err = p.play(ctx)
+	in.Close()
+	return p.result, errors.Join(err, cmd.Wait())
 }
 
-// judge keeps the revisions of a history and answers what is asked, until the
-// result comes.
-func judge(in *bufio.Reader, out io.Writer) (result histories, err error) {
-	revs := make(revisions)
+// counting counts what a resolver lets through.
+type counting struct {
+	*Resolver
+	rules          rules
+	mu             sync.Mutex
+	passes, merges struct{ n, of int }
+}
+
+func (c *counting) ForTxn(t Pending) TxnMerger {
+	return &countingMerger{c.rules(&splits{Pending: t, resolver: c.Resolver, cmp: &comparer{}}), c}
+}
+
+type countingMerger struct {
+	TxnMerger
+	*counting
+}
+
+func (m *countingMerger) Passes(oid zodb.OID) bool {
+	ok := m.TxnMerger.Passes(oid)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.passes.of++
+	if ok {
+		m.passes.n++
+	}
+	return ok
+}
+
+func (m *countingMerger) Merge(base, committed, wanted []byte) ([]byte, bool) {
+	merged, ok := m.TxnMerger.Merge(base, committed, wanted)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.merges.of++
+	if ok {
+		m.merges.n++
+	}
+	return merged, ok
+}
+
+// passing is a counting for one store, whose votes follow each other.
+type passing struct {
+	*counting
+	passed *int
+}
+
+func (p passing) ForTxn(t Pending) TxnMerger { return passingMerger{p.counting.ForTxn(t), p.passed} }
+
+type passingMerger struct {
+	TxnMerger
+	passed *int
+}
+
+func (m passingMerger) Passes(oid zodb.OID) bool {
+	ok := m.TxnMerger.Passes(oid)
+	if ok {
+		*m.passed++
+	}
+	return ok
+}
+
+func (m passingMerger) Merge(base, committed, wanted []byte) ([]byte, bool) {
+	merged, ok := m.TxnMerger.Merge(base, committed, wanted)
+	if ok {
+		*m.passed++
+	}
+	return merged, ok
+}
+
+// player keeps the store of the history that is made.
+type player struct {
+	*counting
+	in     *bufio.Reader
+	out    *bufio.Writer
+	store  *store.Store
+	txns   map[string]*playing
+	passed int
+	result histories
+}
+
+type playing struct {
+	zodb.Txn
+	resolved []zodb.OID
+}
+
+func (p *player) play(ctx context.Context) error {
+	defer func() {
+		if p.store != nil {
+			p.store.Close()
+		}
+	}()
 	for {
-		op, err := in.ReadByte()
+		op, err := p.in.ReadByte()
 		if err != nil {
-			return result, err
+			return err
+		}
+		first, err := frame(p.in)
+		if err != nil {
+			return err
 		}
 		switch op {
 		case 'X':
-			revs = make(revisions)
-		case 'R':
-			f, err := frames(in, 3)
-			if err != nil {
-				return result, err
-			}
-			oid := zodb.OID(number(f[0]))
-			revs[oid] = append(revs[oid], revision{zodb.TID(number(f[1])), f[2]})
-		case 'Q':
-			f, err := frame(in)
-			if err != nil {
-				return result, err
-			}
-			fields, err := frames(in, int(binary.BigEndian.Uint32(f)))
-			if err != nil {
-				return result, err
-			}
-			answer := []byte{0}
-			if moved, _, _ := revs.writer(fields[1:]).Moved(zodb.OID(number(fields[0]))); moved {
-				answer[0] = 1
-			}
-			if _, err := out.Write(answer); err != nil {
-				return result, err
+			err = p.open(ctx, string(first) == "ours")
+		case 'V':
+			err = p.vote(ctx, string(first))
+		case 'F':
+			err = p.finish(ctx, string(first))
+		case 'A':
+			if x := p.txns[string(first)]; x != nil {
+				x.Abort()
+				delete(p.txns, string(first))
 			}
 		case 'J':
-			data, err := frame(in)
-			if err != nil {
-				return result, err
-			}
-			return result, json.Unmarshal(data, &result)
+			return json.Unmarshal(first, &p.result)
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.out.Flush(); err != nil {
+			return err
 		}
 	}
 }
 
-func (r revisions) writer(fields [][]byte) *Writer {
-	w := &Writer{Writes: make(map[zodb.OID]Written), Checks: make(map[zodb.OID]zodb.TID), Load: r.load, Current: r.current}
-	for ; len(fields) >= 4; fields = fields[4:] {
-		oid, serial := zodb.OID(number(fields[1])), zodb.TID(number(fields[2]))
-		if fields[0][0] == 'W' {
-			w.Writes[oid] = Written{serial, fields[3]}
+func (p *player) open(ctx context.Context, ours bool) (err error) {
+	if p.store != nil {
+		p.store.Close()
+	}
+	p.txns = make(map[string]*playing)
+	opts := store.Options{LockWait: time.Nanosecond, Resolver: passing{p.counting, &p.passed}}
+	if !ours {
+		opts.Resolver = New(Options{})
+	}
+	p.store, err = store.Open(ctx, memstorage.New(memstorage.Options{}), opts)
+	return err
+}
+
+func (p *player) vote(ctx context.Context, name string) error {
+	n, err := frame(p.in)
+	if err != nil {
+		return err
+	}
+	fields, err := frames(p.in, int(binary.BigEndian.Uint32(n)))
+	if err != nil {
+		return err
+	}
+	txn, err := p.store.Begin(ctx, zodb.TxnMeta{})
+	if err != nil {
+		return err
+	}
+	for f := fields; len(f) >= 4; f = f[4:] {
+		oid, serial := zodb.OID(number(f[1])), zodb.TID(number(f[2]))
+		if f[0][0] == 'W' {
+			err = txn.Store(ctx, oid, serial, f[3])
 		} else {
-			w.Checks[oid] = serial
+			err = txn.CheckCurrent(ctx, oid, serial)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return w
+	p.passed = 0
+	votes, err := txn.Vote(ctx)
+	if _, ok := errors.AsType[*zodb.ConflictError](err); ok || len(votes.Conflicts) > 0 {
+		txn.Abort()
+		_, err := p.out.Write([]byte{1, 0})
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	p.txns[name] = &playing{txn, votes.Resolved}
+	_, err = p.out.Write([]byte{0, byte(min(p.passed, 255))})
+	return err
+}
+
+func (p *player) finish(ctx context.Context, name string) error {
+	x := p.txns[name]
+	delete(p.txns, name)
+	tid, err := x.Finish(ctx, nil)
+	if err != nil {
+		return err
+	}
+	answer := binary.BigEndian.AppendUint64(nil, uint64(tid))
+	answer = binary.BigEndian.AppendUint32(answer, uint32(len(x.resolved)))
+	for _, oid := range x.resolved {
+		rec, err := p.store.LoadBefore(ctx, oid, tid+1)
+		if err != nil {
+			return err
+		}
+		answer = binary.BigEndian.AppendUint64(answer, uint64(oid))
+		answer = binary.BigEndian.AppendUint32(answer, uint32(len(rec.Data)))
+		answer = append(answer, rec.Data...)
+	}
+	_, err = p.out.Write(answer)
+	return err
 }
 
 func frames(in *bufio.Reader, n int) ([][]byte, error) {

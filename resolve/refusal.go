@@ -24,14 +24,15 @@ const (
 	ChangedDeleted               // one has changed what the other has deleted (2, 3, 7, 8)
 	BothInserted                 // both have inserted a key (4, 6)
 	BothDeleted                  // both have deleted a key (4, 5, 7, 8, 9)
-	Rule                         // a rule of a class that is not of BTrees
+	Rule                         // a rule of a class that is not of BTrees, or of checks
+	DeepSplit                    // the transaction makes a node of a tree above other nodes
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"merged", "unknown class", "left to clients", "bad record", "class changed", "uncertain", "incomparable", "too large",
 	"split bucket", "many buckets", "empty bucket", "first key deleted", "value changed twice", "changed and deleted",
-	"inserted twice", "deleted twice", "rule of the class",
+	"inserted twice", "deleted twice", "rule of the class", "deep split",
 }
 
 func (r Reason) String() string {

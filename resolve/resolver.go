@@ -22,6 +22,10 @@ type Options struct {
 	// which no client can.
 	LeaveToClients bool
 
+	// MergeSplits lets transactions pass where others have split nodes of a BTree
+	// that theirs are below, and merges two splits below one node. See ADR 14.
+	MergeSplits bool
+
 	// Untransform makes the pickles of a record that is stored in another form. The
 	// default undoes the compression of zc.zlibstorage. It returns no more than max
 	// bytes, or an error.
@@ -64,7 +68,11 @@ func (r *Resolver) resolve(base, committed, wanted []byte, undo bool) ([]byte, b
 	c := conflict{untransform: r.opts.Untransform, skip: r.opts.LeaveToClients && !undo}
 	merged, err := c.resolve(base, committed, wanted)
 	reason := reasonOf(err)
-	r.stats.count(label(c.class), undo, reason)
+	met := stores
+	if undo {
+		met = undos
+	}
+	r.stats.count(label(c.class), met, reason)
 	level := slog.LevelDebug
 	if undo && err != nil {
 		level = slog.LevelInfo // nobody else will try

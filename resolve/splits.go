@@ -2,34 +2,46 @@ package resolve
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
 )
 
-// Writer is a transaction about to commit, as far as the trees that it writes
-// matter.
-type Writer struct {
-	Writes  map[zodb.OID]Written                                // what it stores of objects that exist
-	Checks  map[zodb.OID]zodb.TID                               // what must be current, and the serials read
-	Load    func(oid zodb.OID, serial zodb.TID) ([]byte, error) // the record that a transaction wrote
-	Current func(oid zodb.OID) (data []byte, serial zodb.TID, err error)
+// Pending is a transaction in its vote. It is the type of the same name in package
+// store, which has the words for it: neither package needs the other.
+type Pending = interface {
+	Check(oid zodb.OID) (serial zodb.TID, ok bool)
+	Written() []zodb.OID
+	Write(oid zodb.OID) (base zodb.TID, data []byte, ok bool)
+	Revision(oid zodb.OID, serial zodb.TID) ([]byte, error)
+	Current(oid zodb.OID) ([]byte, error)
 }
 
-// Written is one store: from which revision it was made, and what it stores.
-type Written struct {
-	Base zodb.TID
-	Data []byte
+// TxnMerger is what merges in one vote, as package store has it.
+type TxnMerger = interface {
+	Passes(oid zodb.OID) bool
+	Merge(base, committed, wanted []byte) (merged []byte, ok bool)
+}
+
+// ForTxn returns what lets t pass where others have split nodes of a BTree, nil if
+// Options.MergeSplits is not set.
+func (r *Resolver) ForTxn(t Pending) TxnMerger {
+	if !r.opts.MergeSplits || r.opts.LeaveToClients {
+		return nil
+	}
+	return &splits{Pending: t, resolver: r, cmp: &comparer{}}
 }
 
 // node is the state of a BTree or TreeSet with more than one bucket: child i has the
 // keys from keys[i-1] on and below keys[i].
 type node struct {
 	class    pickle.Class
+	meta     any
+	items    pickle.Tuple // child, key, child, ... as they stand in the state
 	keys     []any
 	children []zodb.OID
-	first    zodb.OID // the first bucket below
+	first    *pickle.Ref // the first bucket below
+	bottom   bool        // the children are buckets
 }
 
 // leaf is a bucket that the transaction writes, and the keys that lead to it: from
@@ -45,61 +57,77 @@ type bound struct {
 	given bool
 }
 
-// Moved reports whether a check of an interior node, which another transaction has
-// changed since, tells the transaction something that matters. If not, it returns
-// false and the nodes that must stay as they are until the transaction commits.
+// Limits of the work in one vote.
+const (
+	maxLevels = 64 // of a tree; with nodes of two that is much
+	maxLoads  = 10_000
+	maxVisits = 1 << 20 // of children
+)
+
+// splits knows what it means for one transaction that nodes were split. ADR 14 has the
+// argument for all that is demanded here. Every doubt is an error, and refuses.
+type splits struct {
+	Pending
+	resolver      *Resolver
+	cmp           *comparer
+	loads, visits int
+	looked        bool  // at what the transaction writes
+	unfit         error // nothing is let through for it
+}
+
+// Passes reports whether the check of an interior node, which another transaction has
+// changed since, tells the transaction nothing that matters.
 //
 // BTrees asks that every node on the way to a changed bucket be current, since the
 // way decides which bucket a key belongs to. The change of a node does not matter
-// if the way still leads to the same buckets, for the same keys. See ADR 14 for the
-// argument and its conditions. Every doubt is an error, and counts as moved.
-func (w *Writer) Moved(oid zodb.OID) (moved bool, path []zodb.OID, err error) {
-	s := splits{Writer: w, cmp: &comparer{}, seen: make(map[zodb.OID]bool)}
-	if err := s.same(oid); err != nil {
-		return true, nil, err
-	}
-	for id := range s.seen {
-		path = append(path, id)
-	}
-	slices.Sort(path)
-	return false, path, nil
+// if the way still leads to the same buckets, for the same keys.
+func (s *splits) Passes(oid zodb.OID) bool {
+	class, err := s.passes(oid)
+	s.resolver.stats.count(label(class), checks, reasonOf(err))
+	return err == nil
 }
 
-// maxLevels bounds the depth of a tree; with nodes of two that is much.
-const maxLevels = 64
-
-// splits compares the ways to what one transaction writes.
-type splits struct {
-	*Writer
-	cmp    *comparer
-	leaves []leaf
-	seen   map[zodb.OID]bool // nodes on the new ways
-	steps  int
-}
-
-func (s *splits) same(oid zodb.OID) error {
-	before, err := s.Load(oid, s.Checks[oid])
-	if err != nil {
-		return err
+func (s *splits) passes(oid zodb.OID) (pickle.Class, error) {
+	serial, ok := s.Check(oid)
+	if _, _, written := s.Write(oid); written || !ok {
+		return pickle.Class{}, refuse(Rule) // BTrees checks no node that it writes
 	}
-	now, _, err := s.Current(oid)
+	before, err := s.revision(oid, serial)
 	if err != nil {
-		return err
+		return pickle.Class{}, err
+	}
+	class, err := recordClass(before)
+	if err != nil {
+		return class, err
+	}
+	now, err := s.current(oid)
+	if err != nil {
+		return class, err
 	}
 	if bytes.Equal(before, now) {
-		return refuse(Rule) // written without a change: somebody's signal
+		return class, refuse(Rule) // written without a change: somebody's signal
 	}
+	return class, s.same(oid, before)
+}
+
+// same finds all buckets below a node, of which the transaction saw the state before,
+// that the transaction writes.
+func (s *splits) same(oid zodb.OID, before []byte) error {
 	old, err := readNode(before)
 	if err != nil {
 		return err
 	}
-	if err := s.collect(old, bound{}, bound{}); err != nil {
+	if err := s.fit(); err != nil {
 		return err
 	}
-	if len(s.leaves) == 0 {
+	leaves, err := s.collect(nil, old, bound{}, bound{}, 0)
+	if err != nil {
+		return err
+	}
+	if len(leaves) == 0 {
 		return refuse(Rule) // nothing written below: the check is the application's own
 	}
-	for _, l := range s.leaves {
+	for _, l := range leaves {
 		if err := s.find(oid, old.class, l); err != nil {
 			return err
 		}
@@ -107,60 +135,101 @@ func (s *splits) same(oid zodb.OID) error {
 	return nil
 }
 
-// step bounds the work.
-func (s *splits) step() error {
-	if s.steps++; s.steps > 100_000 {
-		return refuse(TooLarge)
+// fit reports whether the transaction is one for which anything may be let through. It
+// is not if it makes nodes above nodes: BTrees gives such a node the first bucket of a
+// child that it reads without a check, and only a check of something else may tell
+// that the bucket has gone.
+func (s *splits) fit() error {
+	if s.looked {
+		return s.unfit
 	}
-	return nil
-}
-
-// collect notes the buckets below n, as the transaction saw them, that it writes.
-// Nodes on the way to them are among its writes or checks.
-func (s *splits) collect(n *node, low, high bound) error {
-	for i, child := range n.children {
-		if err := s.step(); err != nil {
-			return err
-		}
-		from, to := n.ends(i, low, high)
-		written, isWritten := s.Writes[child]
-		serial, isChecked := s.Checks[child]
-		if isWritten {
-			serial = written.Base
-		} else if !isChecked {
+	s.looked = true
+	for _, oid := range s.Written() {
+		base, data, _ := s.Write(oid)
+		if base != 0 {
 			continue
-		}
-		data, err := s.Load(child, serial)
-		if err != nil {
-			return err
 		}
 		name, err := recordClass(data)
-		if err != nil {
-			return err
+		if err != nil || bucketOf(proper(name)) == (pickle.Class{}) {
+			continue // no node
 		}
-		if proper(name) == bucketOf(n.class) {
-			if isWritten {
-				s.leaves = append(s.leaves, leaf{child, from, to})
-			}
-			continue
-		}
-		below, err := readNode(data)
-		if err != nil {
-			return err
-		}
-		if below.class != n.class {
-			return refuse(OtherClass)
-		}
-		if isWritten {
-			if err := s.pureSplit(below, written.Data); err != nil {
-				return err
-			}
-		}
-		if err := s.collect(below, from, to); err != nil {
-			return err
+		if n, err := readNode(data); err == nil && !n.bottom {
+			s.unfit = refuse(DeepSplit)
 		}
 	}
-	return nil
+	return s.unfit
+}
+
+func (s *splits) load(data []byte, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	if s.loads++; s.loads > maxLoads {
+		return nil, refuse(TooLarge)
+	}
+	return Decompress(data, MaxRecord)
+}
+
+func (s *splits) revision(oid zodb.OID, serial zodb.TID) ([]byte, error) {
+	return s.load(s.Revision(oid, serial))
+}
+
+func (s *splits) current(oid zodb.OID) ([]byte, error) { return s.load(s.Current(oid)) }
+
+// collect adds the buckets below n, as the transaction saw them, that it writes.
+// Nodes on the way to them are among its writes or checks.
+func (s *splits) collect(leaves []leaf, n *node, low, high bound, level int) ([]leaf, error) {
+	if level > maxLevels {
+		return nil, refuse(TooLarge)
+	}
+	for i, child := range n.children {
+		if s.visits++; s.visits > maxVisits {
+			return nil, refuse(TooLarge)
+		}
+		from, to := n.ends(i, low, high)
+		serial, written, ok := s.Write(child)
+		if ok {
+			name, err := recordClass(written)
+			if err != nil {
+				return nil, err
+			}
+			if proper(name) == bucketOf(n.class) {
+				leaves = append(leaves, leaf{child, from, to})
+				continue
+			}
+		} else if serial, ok = s.Check(child); !ok {
+			continue
+		}
+		below, err := s.seen(child, serial, n.class)
+		if err != nil {
+			return nil, err
+		}
+		if written != nil {
+			if err := s.pureSplit(below, written); err != nil {
+				return nil, err
+			}
+		}
+		if leaves, err = s.collect(leaves, below, from, to, level+1); err != nil {
+			return nil, err
+		}
+	}
+	return leaves, nil
+}
+
+// seen reads a node as the transaction saw it.
+func (s *splits) seen(oid zodb.OID, serial zodb.TID, class pickle.Class) (*node, error) {
+	data, err := s.revision(oid, serial)
+	if err != nil {
+		return nil, err
+	}
+	n, err := readNode(data)
+	if err != nil {
+		return nil, err
+	}
+	if n.class != class {
+		return nil, refuse(OtherClass)
+	}
+	return n, nil
 }
 
 // ends returns the range of child i within the range of n.
@@ -181,7 +250,7 @@ func (s *splits) pureSplit(old *node, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if n.class != old.class || n.first != old.first || len(n.children) == 0 || n.children[0] != old.children[0] {
+	if n.class != old.class || !sameObject(n.first, old.first) || n.children[0] != old.children[0] {
 		return refuse(Rule)
 	}
 	at := 0
@@ -197,20 +266,24 @@ func (s *splits) pureSplit(old *node, data []byte) error {
 			at++
 			continue
 		}
-		if _, _, err := s.Current(child); err == nil {
-			return refuse(Rule) // not new
+		if !s.isNew(child) {
+			return refuse(Rule)
 		}
 	}
 	return nil
 }
 
+// isNew reports whether the transaction makes an object.
+func (s *splits) isNew(oid zodb.OID) bool {
+	base, _, ok := s.Write(oid)
+	return ok && base == 0
+}
+
 // find looks for a bucket in the tree as it is now, by the low end of its old range.
 func (s *splits) find(oid zodb.OID, class pickle.Class, l leaf) error {
 	low, high := bound{}, bound{}
-	found := false
 	for range maxLevels {
-		s.seen[oid] = true
-		data, _, err := s.Current(oid)
+		data, err := s.current(oid)
 		if err != nil {
 			return err
 		}
@@ -227,13 +300,16 @@ func (s *splits) find(oid zodb.OID, class pickle.Class, l leaf) error {
 		}
 		low, high = n.ends(i, low, high)
 		if oid = n.children[i]; oid == l.oid {
-			found = true
+			return s.sameRange(low, high, l)
+		}
+		if n.bottom {
 			break
 		}
 	}
-	if !found {
-		return refuse(SplitBucket)
-	}
+	return refuse(SplitBucket)
+}
+
+func (s *splits) sameRange(low, high bound, l leaf) error {
 	if err := s.sameBound(low, l.low); err != nil {
 		return err
 	}
@@ -332,43 +408,60 @@ func readNode(data []byte) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.old && c.renamed {
+		return nil, refuse(Uncertain)
+	}
+	n := &node{class: proper(name), meta: meta}
+	return n, n.fill(state)
+}
+
+// fill takes a node's state apart.
+func (n *node) fill(state any) error {
 	parts, ok := state.(pickle.Tuple)
 	if !ok || len(parts) != 2 {
-		return nil, refuse(Rule)
+		return refuse(Rule)
 	}
-	items, ok := parts[0].(pickle.Tuple)
-	if !ok || len(items)%2 == 0 {
-		return nil, refuse(BadRecord)
+	if n.items, ok = parts[0].(pickle.Tuple); !ok || len(n.items)%2 == 0 {
+		return refuse(BadRecord)
 	}
-	n := &node{class: proper(name)}
-	keys := kind(n.class.Name[0])
-	for i, item := range items {
+	keys, bucket := kind(n.class.Name[0]), bucketOf(n.class)
+	n.bottom = true
+	for i, item := range n.items {
 		if i%2 == 1 {
 			key, err := keys.convert(item)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			n.keys = append(n.keys, key)
 			continue
 		}
-		oid, err := strongRef(item)
+		_, target, err := strongRef(item)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		n.children = append(n.children, oid)
+		n.children = append(n.children, target.OID)
+		n.bottom = n.bottom && proper(target.Class) == bucket
 	}
-	n.first, err = strongRef(parts[1])
-	return n, err
+	var err error
+	n.first, _, err = strongRef(parts[1])
+	return err
 }
 
-func strongRef(v any) (zodb.OID, error) {
+func strongRef(v any) (*pickle.Ref, pickle.Reference, error) {
 	r, ok := v.(*pickle.Ref)
 	if !ok {
-		return 0, refuse(BadRecord)
+		return nil, pickle.Reference{}, refuse(BadRecord)
 	}
 	t, err := r.Target()
 	if err != nil || t.Database != "" || t.Strength != pickle.Strong {
-		return 0, refuse(BadRecord)
+		return nil, t, refuse(BadRecord)
 	}
-	return t.OID, nil
+	return r, t, nil
+}
+
+// sameObject compares two references that strongRef has let through.
+func sameObject(a, b *pickle.Ref) bool {
+	s, _ := a.Target()
+	t, _ := b.Target()
+	return s.OID == t.OID
 }

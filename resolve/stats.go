@@ -31,16 +31,24 @@ type ClassStats struct {
 	Class  string
 	Stores Outcomes // what is refused here was handed to a client
 	Undos  Outcomes // what is refused here made an undo fail
+	Checks Outcomes `json:",omitzero"` // with MergeSplits; merged: it passed, what is refused was a conflict
 }
 
-func (s *stats) count(class string, undo bool, r Reason) {
+// met is what met in a conflict: two stores, an undo and what came later, or a store
+// and the wish that the object be current.
+type met int
+
+const (
+	stores met = iota
+	undos
+	checks
+)
+
+func (s *stats) count(class string, m met, r Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.of(class)
-	o := &c.Stores
-	if undo {
-		o = &c.Undos
-	}
+	o := [...]*Outcomes{stores: &c.Stores, undos: &c.Undos, checks: &c.Checks}[m]
 	if r == NoReason {
 		o.Merged++
 		return
@@ -78,7 +86,9 @@ func (r *Resolver) Stats() []ClassStats {
 	return all
 }
 
-func (c *ClassStats) conflicts() int64 { return c.Stores.conflicts() + c.Undos.conflicts() }
+func (c *ClassStats) conflicts() int64 {
+	return c.Stores.conflicts() + c.Undos.conflicts() + c.Checks.conflicts()
+}
 
 func (o *Outcomes) conflicts() int64 {
 	n := o.Merged

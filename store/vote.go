@@ -48,14 +48,15 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 	if err != nil {
 		return zodb.Votes{}, err
 	}
-	if err := t.checkReads(serials); err != nil {
+	merger := t.txnMerger(ctx, serials)
+	if err := t.checkReads(serials, merger); err != nil {
 		return zodb.Votes{}, err
 	}
 	if err := t.undo(ctx, serials); err != nil {
 		return zodb.Votes{}, err
 	}
 	var votes zodb.Votes
-	if err := t.checkWrites(ctx, serials, &votes); err != nil {
+	if err := t.checkWrites(ctx, serials, merger, &votes); err != nil {
 		return zodb.Votes{}, err
 	}
 	votes.Resolved = slices.Clone(t.resolved)
@@ -142,9 +143,13 @@ func (t *txn) serials(ctx context.Context, modes map[zodb.OID]lockMode) (map[zod
 	return serials, t.over.serials(ctx, serials)
 }
 
-func (t *txn) checkReads(serials map[zodb.OID]zodb.TID) error {
+func (t *txn) checkReads(serials map[zodb.OID]zodb.TID, merger TxnMerger) error {
 	for oid, read := range t.checks {
-		if committed := serials[oid]; committed != read && !planted.SkipCheckCurrent {
+		committed := serials[oid]
+		if committed == read || planted.SkipCheckCurrent {
+			continue
+		}
+		if merger == nil || !merger.Passes(oid) {
 			t.store.stats.conflicts.Add(1)
 			return &zodb.ConflictError{OID: oid, Committed: committed, Read: read, Check: true}
 		}
@@ -153,7 +158,7 @@ func (t *txn) checkReads(serials map[zodb.OID]zodb.TID) error {
 }
 
 // checkWrites merges or reports the writes that were made from an old revision.
-func (t *txn) checkWrites(ctx context.Context, serials map[zodb.OID]zodb.TID, votes *zodb.Votes) error {
+func (t *txn) checkWrites(ctx context.Context, serials map[zodb.OID]zodb.TID, merger TxnMerger, votes *zodb.Votes) error {
 	for _, oid := range t.order {
 		w := t.writes[oid]
 		committed := serials[oid]
@@ -168,7 +173,7 @@ func (t *txn) checkWrites(ctx context.Context, serials map[zodb.OID]zodb.TID, vo
 			t.store.stats.conflicts.Add(1)
 			return &zodb.ConflictError{OID: oid, Committed: committed, Read: w.base}
 		}
-		merged, err := t.merge(ctx, w, committed)
+		merged, err := t.merge(ctx, w, committed, merger)
 		if err != nil {
 			return err
 		}
@@ -188,7 +193,7 @@ func (t *txn) checkWrites(ctx context.Context, serials map[zodb.OID]zodb.TID, vo
 
 // merge tries to merge a write with the committed state, and reports whether it
 // could.
-func (t *txn) merge(ctx context.Context, w *write, committed zodb.TID) (bool, error) {
+func (t *txn) merge(ctx context.Context, w *write, committed zodb.TID, merger TxnMerger) (bool, error) {
 	if t.noMerge || t.store.opts.Resolver == nil || w.base == 0 {
 		return false, nil
 	}
@@ -204,7 +209,14 @@ func (t *txn) merge(ctx context.Context, w *write, committed zodb.TID) (bool, er
 	if err != nil {
 		return false, err
 	}
-	data, ok := t.store.opts.Resolver.Resolve(base, theirs, wanted)
+	var data []byte
+	ok := false
+	if merger != nil {
+		data, ok = merger.Merge(base, theirs, wanted)
+	}
+	if !ok {
+		data, ok = t.store.opts.Resolver.Resolve(base, theirs, wanted)
+	}
 	if !ok {
 		return false, nil
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 var mergesDesc = prometheus.NewDesc("zari_merges_total",
-	"Conflicts by class of the object, by what met (store or undo), and by outcome: merged, or why not. "+
-		"A store that is not merged is handed to the client, an undo fails.",
+	"Conflicts by class of the object, by what met (store, undo or check), and by outcome: merged, or why not. "+
+		"A store that is not merged is handed to the client, an undo fails, a check that does not pass is a conflict.",
 	[]string{"class", "operation", "outcome"}, nil)
 
 // conflictMetrics are a resolver's counts for Prometheus. A resolver bounds the
@@ -24,7 +24,7 @@ func (c conflictMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- mergesDesc
 
 func (c conflictMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range c.resolver.Stats() {
-		for operation, outcomes := range map[string]resolve.Outcomes{"store": s.Stores, "undo": s.Undos} {
+		for operation, outcomes := range map[string]resolve.Outcomes{"store": s.Stores, "undo": s.Undos, "check": s.Checks} {
 			for outcome, n := range outcomes.ByName() {
 				ch <- prometheus.MustNewConstMetric(mergesDesc, prometheus.CounterValue, float64(n), s.Class, operation, outcome)
 			}

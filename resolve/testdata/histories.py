@@ -3,14 +3,24 @@
     histories.py SEED COUNT
 
 COUNT is how many histories are made. BTrees' own code makes the changes, with nodes of
-four, in transactions that began at any earlier state. Conflicts of writes are merged as
-ZODB does; a node that had to be current and is not, is asked about: if the answer is
-that it has not moved for what is written, the transaction commits.
+four, in transactions that began at any earlier state; they vote and finish between each
+other, as far as the locks of the store let them. The store is in the process that
+started this one, which also says how a vote ends; revisions are kept here too.
 
-To standard output go frames of a letter and fields, each with its length in four bytes:
-R oid tid data, a revision; X, a new history; Q with a transaction: the oid asked about,
-then its writes (oid, base, data) and checks (oid, serial); J the result. The answer to Q
-is a byte: 0 if it has not moved.
+After each commit the tree is checked (_check, BTrees.check.check) and its keys compared
+with those of a model, which takes the effects in the order of the commits. Where a tree
+is broken, the same transactions are made again, alone, one after the other: alone, if
+that breaks the tree as well; and at the same times, but with Python's rules: python, if
+that does, or if nothing was let through in the history.
+
+To standard output go frames of a letter and fields, each with its length in four bytes;
+what comes back is told with each:
+X rules, a new store, with the rules under test or with Python's: nothing.
+V id count fields, a vote of writes (W oid base data) and checks (C oid serial ''): 0 if
+it may finish, 1 for a conflict, and how much was let through.
+F id, finish: the tid, the number of merges, and the oid, length and data of each.
+A id, abort: nothing.
+J result.
 """
 import importlib
 import json
@@ -22,196 +32,291 @@ import sys
 import transaction
 import ZODB
 from BTrees.check import check
-from ZODB import ConflictResolution
+from BTrees.OOBTree import OOBTree
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
-from ZODB.POSException import ReadConflictError
-
-from merges import python_merge
 
 KINDS = [('OO', 'BTree'), ('IO', 'BTree'), ('LL', 'TreeSet'), ('OI', 'BTree')]
-counts = {'histories': 0, 'commits': 0, 'conflicts': 0, 'reads': 0, 'passed': 0, 'broken': 0, 'python': 0, 'examples': []}
+counts = dict(histories=0, commits=0, conflicts=0, passed=0, broken=0, alone=0, python=0, examples=[])
 
 
 def frame(letter, *fields):
     sys.stdout.buffer.write(letter + b''.join(struct.pack('>I', len(f)) + f for f in fields))
 
 
-class Storage(MappingStorage):
-    """Checks and merges at the vote, with the rule under test."""
+def heard(n):
+    return sys.stdin.buffer.read(n)
 
-    passed = 0
+
+class Storage(MappingStorage):
+    """A store that is elsewhere, of which the revisions are here too."""
+
+    def __init__(self, rules):
+        super().__init__()
+        self.passed, self.began, self.votes = 0, {}, 0
+        frame(b'X', rules)
 
     def tpc_begin(self, transaction, tid=None):
-        super().tpc_begin(transaction, tid)
-        self.writes, self.checks = {}, {}
+        self.votes += 1
+        self.began[id(transaction)] = struct.pack('>I', self.votes), {}, {}
 
     def store(self, oid, serial, data, version, transaction):
-        self.writes[oid] = serial, data
+        self.began[id(transaction)][1][oid] = serial, data
 
     def checkCurrentSerialInTransaction(self, oid, serial, transaction):
-        self.checks[oid] = serial
+        self.began[id(transaction)][2][oid] = serial
 
     def tpc_vote(self, transaction):
-        resolved = []
-        for oid, serial in self.checks.items():
-            committed = self._data[oid].maxKey()
-            if committed == serial:
-                continue
-            counts['reads'] += 1
-            if not self.unmoved(oid):
-                raise ReadConflictError(oid=oid, serials=(committed, serial))
-            self.passed += 1
-            counts['passed'] += 1
-        for oid, (serial, data) in self.writes.items():
-            committed = self._data[oid].maxKey() if oid in self._data else serial
-            if committed != serial:
-                data = python_merge(self._data[oid][serial], self._data[oid][committed], data)
-                if data is None:
-                    raise ConflictError(oid=oid, serials=(committed, serial))
-                resolved.append(oid)
-            super().store(oid, committed, data, '', transaction)
-        self.stored = dict(self._tdata)
-        super().tpc_vote(transaction)
-        return resolved
+        name, writes, checks = self.began[id(transaction)]
+        fields = []
+        for oid, (serial, data) in writes.items():
+            fields += [b'W', oid, serial, data]
+        for oid, serial in checks.items():
+            fields += [b'C', oid, serial, b'']
+        frame(b'V', name, struct.pack('>I', len(fields)), *fields)
+        sys.stdout.buffer.flush()
+        conflict, passed = heard(2)
+        if conflict:
+            raise ConflictError('the store says so')
+        self.passed += passed
+        return ()
 
     def tpc_finish(self, transaction, func=lambda tid: None):
-        def done(tid):
-            for oid, data in self.stored.items():
-                frame(b'R', oid, tid, data)
-            func(tid)
-        return super().tpc_finish(transaction, done)
-
-    def unmoved(self, oid):
-        fields = [oid]
-        for other, (serial, data) in self.writes.items():
-            if other in self._data:
-                fields += [b'W', other, serial, data]
-        for other, serial in self.checks.items():
-            fields += [b'C', other, serial, b'']
-        frame(b'Q', struct.pack('>I', len(fields)), *fields)
+        name, writes, checks = self.began.pop(id(transaction))
+        frame(b'F', name)
         sys.stdout.buffer.flush()
-        return sys.stdin.buffer.read(1) == b'\0'
+        tid, n = struct.unpack('>8sI', heard(12))
+        merged = {}
+        for _ in range(n):
+            oid, size = struct.unpack('>8sI', heard(12))
+            merged[oid] = heard(size)
+        with self._lock:
+            for oid, (serial, data) in writes.items():
+                self._data.setdefault(oid, OOBTree())[tid] = merged.get(oid, data)
+            self._ltid = tid
+            func(tid)
+        self.merged = list(merged)
+        return tid
+
+    def tpc_abort(self, transaction):
+        name, _, _ = self.began.pop(id(transaction))
+        frame(b'A', name)
 
 
 class Client:
-    def __init__(self, db, rnd, new):
+    """A connection, and what it has begun: (operation, key) in turn."""
+
+    def __init__(self, db):
         self.manager = transaction.TransactionManager()
         self.connection = db.open(transaction_manager=self.manager)
-        self.rnd, self.new, self.did = rnd, new, None
+        self.did, self.voted = None, False
 
-    def change(self, mapping, deletes):
-        """Begin and change, but do not commit yet."""
+    def begin(self):
         self.manager.begin()
-        tree = self.connection.root()['tree']
-        self.did, self.cleared = {}, False
-        state = tree.__getstate__()
-        if state is not None and len(state) == 2 and self.rnd.random() < deletes / 20:
-            self.cleared = True  # of others' keys too: buckets are dropped unread
-            tree.clear()
-        for _ in range(self.rnd.choice((1, 1, 1, 2, 3, 8))):
-            key = self.new()
-            if self.rnd.random() < deletes and len(tree):
-                keys = list(tree.keys())
-                at = self.rnd.randrange(len(keys))
-                for key in keys[at:at + self.rnd.choice((1, 1, 3, 6))]:
-                    if mapping:
-                        del tree[key]
-                    else:
-                        tree.remove(key)
-                    self.did[key] = None
-            elif key not in tree:
-                if mapping:
-                    tree[key] = 7
-                else:
-                    tree.add(key)
-                self.did[key] = 7
+        self.did = []
+        return self.connection.root()['tree']
 
-    def commit(self, model):
-        did, self.did = self.did, None
-        try:
-            self.manager.commit()
-        except ConflictError:
-            self.manager.abort()
-            counts['conflicts'] += 1
-            return False
-        counts['commits'] += 1
-        if self.cleared:
-            model.clear()
-        for key, value in did.items():
-            if value is None:
-                model.pop(key, None)
+    def do(self, tree, mapping, op, key):
+        """Make one change, if there is something to change."""
+        if op == 'clear':
+            tree.clear()
+        elif op == 'add' and key not in tree:
+            tree.update({key: 7} if mapping else [key])
+        elif op == 'delete' and key in tree:
+            if mapping:
+                del tree[key]
             else:
-                model[key] = value
+                tree.remove(key)
+        else:
+            return
+        self.did.append((op, key))
+
+    def vote(self):
+        txn = self.manager.get()
+        try:
+            self.connection.tpc_begin(txn)
+            self.connection.commit(txn)
+            self.connection.tpc_vote(txn)
+        except ConflictError:
+            self.abort()
+            return False
+        self.voted = True
         return True
 
+    def abort(self):
+        self.connection.tpc_abort(self.manager.get())
+        self.manager.abort()
+        self.did, self.voted = None, False
 
-def history(rnd):
-    letters, name = rnd.choice(KINDS)
-    cls = getattr(importlib.import_module('BTrees.%sBTree' % letters), letters + name)
-    cls.max_leaf_size = cls.max_internal_size = 4
-    mapping, growing, last = name == 'BTree', rnd.random() < .2, [0]
-    space = rnd.choice((40, 100, 400))
+    def finish(self, model):
+        self.connection.tpc_finish(self.manager.get())
+        storage = self.connection.db().storage
+        for oid in storage.merged:
+            self.connection._cache.invalidate(oid)
+        self.manager.abort()
+        for op, key in self.did:
+            if op == 'clear':
+                model.clear()
+            elif op == 'add':
+                model.add(key)
+            else:
+                model.discard(key)
+        self.did, self.voted = None, False
 
-    def new():
-        last[0] += 1
-        n = last[0] * 3 + rnd.randrange(6) if growing else rnd.randrange(space)
-        return '%05d' % n if letters[0] == 'O' else n
 
-    frame(b'X')
-    storage = Storage()
-    db = ZODB.DB(storage)
-    clients = [Client(db, rnd, new) for _ in range(rnd.choice((2, 4, 8)))]
-    deletes = rnd.choice((0, .2, .4, .5))
-    clients[0].manager.begin()
-    clients[0].connection.root()['tree'] = cls()
-    clients[0].manager.commit()
-    model = {}
-    for _ in range(rnd.choice((0, 3, 10, 25))):
-        clients[0].change(mapping, 0)
-        clients[0].commit(model)
-    looker = db.open(transaction_manager=transaction.TransactionManager())
-    for _ in range(rnd.choice((12, 30, 60))):
-        c = rnd.choice(clients)
-        if c.did is None:
-            c.change(mapping, deletes)
-        elif c.commit(model):
-            problem = broken(looker, model, mapping)
+class History:
+    def __init__(self, cls, mapping, rules, clients):
+        cls.max_leaf_size = cls.max_internal_size = 4
+        self.cls, self.mapping, self.model = cls, mapping, set()
+        self.storage = Storage(rules)
+        self.db = ZODB.DB(self.storage)
+        self.clients = [Client(self.db) for _ in range(clients)]
+        self.looker = self.db.open(transaction_manager=transaction.TransactionManager())
+        self.events, self.committed = [], []
+        first = self.clients[0]
+        first.manager.begin()
+        first.connection.root()['tree'] = cls()
+        first.manager.commit()
+
+    def begin(self, n, operations):
+        """operations takes the tree, and yields operations and keys."""
+        c = self.clients[n]
+        tree = c.begin()
+        for op, key in operations(tree):
+            c.do(tree, self.mapping, op, key)
+        self.events.append(('begin', n, c.did))
+
+    def vote(self, n):
+        self.events.append(('vote', n, None))
+        return self.clients[n].vote()
+
+    def abort(self, n):
+        self.events.append(('abort', n, None))
+        self.clients[n].abort()
+
+    def finish(self, n):
+        """Return what is wrong with the tree then."""
+        self.events.append(('finish', n, None))
+        self.committed.append(self.clients[n].did)
+        self.clients[n].finish(self.model)
+        return self.broken()
+
+    def broken(self):
+        self.looker.transaction_manager.begin()
+        tree = self.looker.root()['tree']
+        self.looker.cacheMinimize()
+        try:
+            tree._check()
+            check(tree)
+            if list(tree.keys()) != sorted(self.model):
+                return 'keys differ: %r, %r' % (list(tree.keys()), sorted(self.model))
+            for key in self.model:
+                if key not in tree:
+                    return 'key %r is not found' % (key,)
+        except Exception as error:
+            return repr(error)
+
+
+def again(h, rules, events):
+    """Make events again, and return what is wrong with the tree in the end."""
+    h = History(h.cls, h.mapping, rules, len(h.clients))
+    for op, n, did in events:
+        c = h.clients[n]
+        if op == 'begin':
+            h.begin(n, lambda tree: did)
+        elif op == 'vote':
+            h.vote(n)
+        elif op == 'abort' and c.voted:
+            h.abort(n)
+        elif op == 'finish' and c.voted:
+            problem = h.finish(n)
             if problem:
-                return problem, storage.passed
-    return None, storage.passed
+                return problem
 
 
-def broken(looker, model, mapping):
-    looker.transaction_manager.begin()
-    tree = looker.root()['tree']
-    looker.cacheMinimize()
-    try:
-        tree._check()
-        check(tree)
-        if list(tree.keys()) != sorted(model):
-            return 'keys differ: %r, %r' % (list(tree.keys()), sorted(model))
-        for key in model:
-            if key not in tree:
-                return 'key %r is not found' % (key,)
-    except Exception as error:
-        return repr(error)
+def alone(h):
+    return again(h, b'python', [(op, 0, did) for did in h.committed for op in ('begin', 'vote', 'finish')])
+
+
+class Generator:
+    """Chooses what happens."""
+
+    def __init__(self, rnd):
+        self.rnd = rnd
+        letters, name = rnd.choice(KINDS)
+        cls = getattr(importlib.import_module('BTrees.%sBTree' % letters), letters + name)
+        self.text, self.growing, self.last = letters[0] == 'O', rnd.random() < .2, 0
+        self.space = rnd.choice((40, 100, 400))
+        self.deletes = rnd.choice((0, .1, .2, .4, .5))
+        self.history = History(cls, name == 'BTree', b'ours', rnd.choice((2, 4, 8)))
+
+    def key(self):
+        self.last += 1
+        n = self.last * 3 + self.rnd.randrange(6) if self.growing else self.rnd.randrange(self.space)
+        return '%05d' % n if self.text else n
+
+    def operations(self, deletes):
+        def made(tree):
+            state = tree.__getstate__()
+            if state is not None and len(state) == 2 and self.rnd.random() < deletes / 20:
+                yield 'clear', None  # of others' keys too: buckets are dropped unread
+            for _ in range(self.rnd.choice((1, 1, 1, 2, 3, 8))):
+                if self.rnd.random() < deletes and len(tree):
+                    keys = list(tree.keys())
+                    at = self.rnd.randrange(len(keys))
+                    for key in keys[at:at + self.rnd.choice((1, 1, 3, 6))]:
+                        yield 'delete', key
+                else:
+                    yield 'add', self.key()
+        return made
+
+    def run(self):
+        h, rnd = self.history, self.rnd
+        for _ in range(rnd.choice((0, 3, 10, 25, 60))):
+            h.begin(0, self.operations(0))
+            if h.vote(0):
+                problem = h.finish(0)
+                if problem:
+                    return problem
+        for _ in range(rnd.choice((12, 30, 60))):
+            n = rnd.randrange(len(h.clients))
+            c = h.clients[n]
+            if c.did is None:
+                h.begin(n, self.operations(self.deletes))
+                continue
+            if not c.voted:
+                if not h.vote(n):
+                    counts['conflicts'] += 1
+                    continue
+                if rnd.random() < .2:
+                    continue
+            if rnd.random() < .02:
+                h.abort(n)
+                continue
+            counts['commits'] += 1
+            problem = h.finish(n)
+            if problem:
+                return problem
 
 
 def main(seed, count):
-    ConflictResolution.logger.disabled = True
     logging.disable(logging.CRITICAL)
-    rnd = random.Random(seed)
     for i in range(count):
-        problem, passed = history(rnd)
+        g = Generator(random.Random('%s.%d' % (seed, i)))
+        problem = g.run()
+        h = g.history
         counts['histories'] += 1
-        if problem and passed:
+        counts['passed'] += h.storage.passed
+        if not problem:
+            continue
+        if alone(h):
+            counts['alone'] += 1
+        elif not h.storage.passed or again(h, b'python', h.events):
+            counts['python'] += 1
+        else:
             counts['broken'] += 1
             if len(counts['examples']) < 5:
-                counts['examples'].append('history %d, %d checks passed: %s' % (i, passed, problem))
-        elif problem:
-            counts['python'] += 1
-            counts['examples'].append('history %d, no check passed: %s' % (i, problem))
+                counts['examples'].append('history %s.%d, %d let through: %s' % (seed, i, h.storage.passed, problem))
     frame(b'J', json.dumps(counts).encode())
     sys.stdout.buffer.flush()
 

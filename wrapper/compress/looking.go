@@ -25,7 +25,10 @@ func Resolver(r store.Resolver) store.Resolver { return resolver{r} }
 
 type resolver struct{ plain store.Resolver }
 
-var _ store.UndoResolver = resolver{}
+var (
+	_ store.UndoResolver = resolver{}
+	_ store.TxnResolver  = resolver{}
+)
 
 func (r resolver) Resolve(base, committed, wanted []byte) (merged []byte, ok bool) {
 	return throughCompression(r.plain.Resolve, base, committed, wanted)
@@ -37,6 +40,26 @@ func (r resolver) ResolveUndo(base, committed, wanted []byte) (merged []byte, ok
 		return throughCompression(u.ResolveUndo, base, committed, wanted)
 	}
 	return r.Resolve(base, committed, wanted)
+}
+
+// ForTxn merges in one vote, if the resolver does: what it reads may be compressed, what
+// it makes is compressed here.
+func (r resolver) ForTxn(t store.Pending) store.TxnMerger {
+	f, ok := r.plain.(store.TxnResolver)
+	if !ok {
+		return nil
+	}
+	m := f.ForTxn(t)
+	if m == nil {
+		return nil
+	}
+	return txnMerger{m}
+}
+
+type txnMerger struct{ store.TxnMerger }
+
+func (m txnMerger) Merge(base, committed, wanted []byte) (merged []byte, ok bool) {
+	return throughCompression(m.TxnMerger.Merge, base, committed, wanted)
 }
 
 func throughCompression(merge func(base, committed, wanted []byte) ([]byte, bool), base, committed, wanted []byte) ([]byte, bool) {
