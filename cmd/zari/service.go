@@ -75,7 +75,9 @@ func (s *service) openLogs(context.Context) error {
 	}
 	s.logs, s.log = logs, slog.New(logs.Handler)
 	s.onClose(logs.Close)
-	s.resolver = resolve.New(resolve.Options{LeaveToClients: s.cfg.ZEO.ClientConflictResolution, Logger: s.log})
+	s.resolver = resolve.New(resolve.Options{
+		LeaveToClients: s.cfg.ZEO.ClientConflictResolution, MergeSplits: s.cfg.ZEO.MergeSplits, Logger: s.log,
+	})
 	for _, n := range s.cfg.Notes {
 		s.log.Warn(n.String())
 	}
