@@ -108,7 +108,8 @@ proof: $(VENV) ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	CI=true ZARI_COPY_MB=200 ZARI_COPY_KILLS=100 $(GO) test -timeout 6h -v -run CopyKilled ./interop
 	ZARI_MERGES=200000 $(GO) test -timeout 6h -v -run AsPython ./resolve
 	CI=true ZARI_IMPORT_OBJECTS=5000000 ZARI_IMPORT_KILLS=20 $(GO) test -timeout 6h -v -run 'TestImport$$' ./interop
-	ZARI_HISTORIES=100000 $(GO) test -timeout 24h -v -run Histories ./resolve
+	ZARI_HISTORIES=100000 $(GO) test -timeout 24h -v -run 'Histories$$' ./resolve
+	CI=true ZARI_SPLITS=150 $(GO) test -timeout 1h -v -run SplitsMerge ./interop
 	$(MAKE) fuzz FUZZ_SECONDS=3600
 
 realdata: $(VENV) ## databases of Plone, Zope and the Zope Toolkit, made from PyPI and read record by record
