@@ -10,6 +10,7 @@ import (
 
 	"github.com/zaridb/zari/storagetest"
 	"github.com/zaridb/zari/storagetest/bases"
+	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/wrapper/compress"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/compressed"
@@ -197,3 +198,40 @@ func TestResolver(t *testing.T) {
 }
 
 func read(data []byte) ([]byte, error) { return compressed.Read(data, 1<<20) }
+
+// txnCounters merges in one vote too, whatever the transaction.
+type txnCounters struct{ counters }
+
+func (c txnCounters) ForTxn(t store.Pending) store.TxnMerger {
+	if t == nil {
+		return nil
+	}
+	return txnCountersMerger{c.counters}
+}
+
+type txnCountersMerger struct{ counters }
+
+func (txnCountersMerger) Passes(oid zodb.OID) bool { return oid == 1 }
+
+func (m txnCountersMerger) Merge(base, committed, wanted []byte) ([]byte, bool) {
+	return m.Resolve(base, committed, wanted)
+}
+
+// TestTxnResolver: what merges in one vote is handed on, and reads and makes compressed
+// records; where nothing does, nothing is handed on.
+func TestTxnResolver(t *testing.T) {
+	var some struct{ store.Pending }
+	r := compress.Resolver(txnCounters{}).(store.TxnResolver)
+	m := r.ForTxn(some)
+	if m == nil || !m.Passes(1) || m.Passes(2) {
+		t.Fatalf("not handed on: %v", m)
+	}
+	merged, ok := m.Merge(stream(t, counter(1)), counter(3), stream(t, counter(6)))
+	plain, err := read(merged)
+	if !ok || err != nil || !bytes.Equal(plain, counter(8)) || !bytes.HasPrefix(merged, []byte(".z")) {
+		t.Errorf("merged: %v, %.40q, %v", ok, merged, err)
+	}
+	if r.ForTxn(nil) != nil || compress.Resolver(counters{}).(store.TxnResolver).ForTxn(some) != nil {
+		t.Error("something merges")
+	}
+}
