@@ -21,10 +21,11 @@ import (
 )
 
 // histories is what testdata/histories.py says in the end. Alone are trees that the same
-// transactions break one after the other, Python those that they break with Python's
-// rules; the others are Broken.
+// transactions break one after the other, Python those of histories in which nothing was
+// let through, Both those that the same events break with Python's rules too; the others
+// are Broken.
 type histories struct {
-	Histories, Commits, Conflicts, Passed, Broken, Alone, Python int
+	Histories, Commits, Conflicts, Passed, Broken, Alone, Python, Both int
 	Examples                                                     []string
 }
 
@@ -36,6 +37,7 @@ func (h *histories) add(o histories) {
 	h.Broken += o.Broken
 	h.Alone += o.Alone
 	h.Python += o.Python
+	h.Both += o.Both
 	h.Examples = append(h.Examples, o.Examples...)
 }
 
@@ -135,8 +137,8 @@ func makeHistories(t *testing.T, count int, r rules) (sum histories, counted *co
 	for _, got := range results {
 		sum.add(got)
 	}
-	t.Logf("%d histories, %d commits, %d conflicts; %d of %d checks passed, %d nodes merged; trees broken: %d, by the same transactions alone: %d, or with Python's rules: %d",
-		sum.Histories, sum.Commits, sum.Conflicts, counted.passes.n, counted.passes.of, counted.merges.n, sum.Broken, sum.Alone, sum.Python)
+	t.Logf("%d histories, %d commits, %d conflicts; %d of %d checks passed, %d nodes merged; trees broken: %d, by the same transactions alone: %d; without anything let through: %d, with Python's rules too: %d",
+		sum.Histories, sum.Commits, sum.Conflicts, counted.passes.n, counted.passes.of, counted.merges.n, sum.Broken, sum.Alone, sum.Python, sum.Both)
 	if len(sum.Examples) > 0 {
 		t.Logf("broken trees:\n%s", strings.Join(sum.Examples, "\n"))
 	}

@@ -10,8 +10,8 @@ started this one, which also says how a vote ends; revisions are kept here too.
 After each commit the tree is checked (_check, BTrees.check.check) and its keys compared
 with those of a model, which takes the effects in the order of the commits. Where a tree
 is broken, the same transactions are made again, alone, one after the other: alone, if
-that breaks the tree as well; and at the same times, but with Python's rules: python, if
-that does, or if nothing was let through in the history.
+that breaks the tree as well. If not, the history counts as python if nothing was let
+through in it, and as both if the same events break the tree with Python's rules too.
 
 To standard output go frames of a letter and fields, each with its length in four bytes;
 what comes back is told with each:
@@ -37,7 +37,7 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 
 KINDS = [('OO', 'BTree'), ('IO', 'BTree'), ('LL', 'TreeSet'), ('OI', 'BTree')]
-counts = dict(histories=0, commits=0, conflicts=0, passed=0, broken=0, alone=0, python=0, examples=[])
+counts = dict(histories=0, commits=0, conflicts=0, passed=0, broken=0, alone=0, python=0, both=0, examples=[])
 
 
 def frame(letter, *fields):
@@ -154,14 +154,22 @@ class Client:
         for oid in storage.merged:
             self.connection._cache.invalidate(oid)
         self.manager.abort()
-        for op, key in self.did:
-            if op == 'clear':
-                model.clear()
-            elif op == 'add':
-                model.add(key)
-            else:
-                model.discard(key)
+        apply(self.did, model)
         self.did, self.voted = None, False
+
+
+def apply(did, model):
+    """Make the net effect of changes on a set of keys: what is added and deleted again changes nothing."""
+    last, turns = {}, {}
+    for op, key in did:
+        if op == 'clear':
+            model.clear()
+            turns.clear()
+        else:
+            last[key], turns[key] = op, turns.get(key, 0) + 1
+    for key, n in turns.items():
+        if n % 2:
+            (model.add if last[key] == 'add' else model.discard)(key)
 
 
 class History:
@@ -310,13 +318,16 @@ def main(seed, count):
         if not problem:
             continue
         if alone(h):
-            counts['alone'] += 1
-        elif not h.storage.passed or again(h, b'python', h.events):
-            counts['python'] += 1
+            kind = 'alone'
+        elif not h.storage.passed:
+            kind = 'python'
+        elif again(h, b'python', h.events):
+            kind = 'both'
         else:
-            counts['broken'] += 1
-            if len(counts['examples']) < 5:
-                counts['examples'].append('history %s.%d, %d let through: %s' % (seed, i, h.storage.passed, problem))
+            kind = 'broken'
+        counts[kind] += 1
+        if len(counts['examples']) < 5 or kind == 'broken':
+            counts['examples'].append('%s: history %s.%d, %d let through: %s' % (kind, seed, i, h.storage.passed, problem))
     frame(b'J', json.dumps(counts).encode())
     sys.stdout.buffer.flush()
 
