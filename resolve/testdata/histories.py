@@ -254,7 +254,7 @@ class Generator:
         letters, name = rnd.choice(KINDS)
         cls = getattr(importlib.import_module('BTrees.%sBTree' % letters), letters + name)
         self.text, self.growing, self.last = letters[0] == 'O', rnd.random() < .2, 0
-        self.space = rnd.choice((40, 100, 400))
+        self.space = rnd.choice((40, 100, 400, 2000))
         self.deletes = rnd.choice((0, .1, .2, .4, .5))
         self.history = History(cls, name == 'BTree', b'ours', rnd.choice((2, 4, 8)))
 
@@ -268,7 +268,7 @@ class Generator:
             state = tree.__getstate__()
             if state is not None and len(state) == 2 and self.rnd.random() < deletes / 20:
                 yield 'clear', None  # of others' keys too: buckets are dropped unread
-            for _ in range(self.rnd.choice((1, 1, 1, 2, 3, 8))):
+            for _ in range(self.rnd.choice((1, 1, 2, 3, 8))):
                 if self.rnd.random() < deletes and len(tree):
                     keys = list(tree.keys())
                     at = self.rnd.randrange(len(keys))
@@ -280,7 +280,7 @@ class Generator:
 
     def run(self):
         h, rnd = self.history, self.rnd
-        for _ in range(rnd.choice((0, 3, 10, 25, 60))):
+        for _ in range(rnd.choice((0, 3, 10, 25, 40))):
             h.begin(0, self.operations(0))
             if h.vote(0):
                 problem = h.finish(0)
