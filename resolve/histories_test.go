@@ -26,7 +26,7 @@ import (
 // are Broken.
 type histories struct {
 	Histories, Commits, Conflicts, Passed, Broken, Alone, Python, Both int
-	Examples                                                     []string
+	Examples                                                           []string
 }
 
 func (h *histories) add(o histories) {
@@ -91,8 +91,8 @@ func (s anyWay) Passes(oid zodb.OID) bool {
 	if err != nil {
 		return false
 	}
-	leaves, err := s.collect(nil, old, bound{}, bound{}, 0)
-	return err == nil && len(leaves) > 0
+	c := collector{splits: s.splits, nodes: make(map[zodb.OID]bool)}
+	return c.collect(old, bound{}, bound{}, 0) == nil && len(c.leaves) > 0
 }
 
 // anyChanges merges nodes child by child, deletions too.

@@ -62,6 +62,7 @@ const (
 	maxLevels = 64 // of a tree; with nodes of two that is much
 	maxLoads  = 10_000
 	maxVisits = 1 << 20 // of children
+	maxPlain  = 1 << 26 // bytes of records, decompressed
 )
 
 // splits knows what it means for one transaction that nodes were split. ADR 14 has the
@@ -71,6 +72,7 @@ type splits struct {
 	resolver      *Resolver
 	cmp           *comparer
 	loads, visits int
+	bytes         int   // of records that were read
 	looked        bool  // at what the transaction writes
 	unfit         error // nothing is let through for it
 }
@@ -120,14 +122,14 @@ func (s *splits) same(oid zodb.OID, before []byte) error {
 	if err := s.fit(); err != nil {
 		return err
 	}
-	leaves, err := s.collect(nil, old, bound{}, bound{}, 0)
-	if err != nil {
+	c := collector{splits: s, nodes: map[zodb.OID]bool{oid: true}}
+	if err := c.collect(old, bound{}, bound{}, 0); err != nil {
 		return err
 	}
-	if len(leaves) == 0 {
+	if len(c.leaves) == 0 {
 		return refuse(Rule) // nothing written below: the check is the application's own
 	}
-	for _, l := range leaves {
+	for _, l := range c.leaves {
 		if err := s.find(oid, old.class, l); err != nil {
 			return err
 		}
@@ -149,15 +151,27 @@ func (s *splits) fit() error {
 		if base != 0 {
 			continue
 		}
-		name, err := recordClass(data)
-		if err != nil || bucketOf(proper(name)) == (pickle.Class{}) {
-			continue // no node
-		}
-		if n, err := readNode(data); err == nil && !n.bottom {
-			s.unfit = refuse(DeepSplit)
+		if s.unfit = s.shallow(data); s.unfit != nil {
+			return s.unfit
 		}
 	}
-	return s.unfit
+	return nil
+}
+
+// shallow refuses the record of a node above nodes.
+func (s *splits) shallow(record []byte) error {
+	data, err := s.plain(record)
+	if err != nil {
+		return err
+	}
+	name, err := recordClass(data)
+	if err != nil || bucketOf(proper(name)) == (pickle.Class{}) {
+		return nil // no node
+	}
+	if n, err := readNode(data); err == nil && !n.bottom {
+		return refuse(DeepSplit)
+	}
+	return nil
 }
 
 func (s *splits) load(data []byte, err error) ([]byte, error) {
@@ -167,7 +181,16 @@ func (s *splits) load(data []byte, err error) ([]byte, error) {
 	if s.loads++; s.loads > maxLoads {
 		return nil, refuse(TooLarge)
 	}
-	return Decompress(data, MaxRecord)
+	return s.plain(data)
+}
+
+// plain decompresses a record, and bounds the work for all of them.
+func (s *splits) plain(record []byte) ([]byte, error) {
+	data, err := Decompress(record, MaxRecord)
+	if s.bytes += len(data); s.bytes > maxPlain {
+		return nil, refuse(TooLarge)
+	}
+	return data, err
 }
 
 func (s *splits) revision(oid zodb.OID, serial zodb.TID) ([]byte, error) {
@@ -176,49 +199,72 @@ func (s *splits) revision(oid zodb.OID, serial zodb.TID) ([]byte, error) {
 
 func (s *splits) current(oid zodb.OID) ([]byte, error) { return s.load(s.Current(oid)) }
 
-// collect adds the buckets below n, as the transaction saw them, that it writes.
-// Nodes on the way to them are among its writes or checks.
-func (s *splits) collect(leaves []leaf, n *node, low, high bound, level int) ([]leaf, error) {
-	if level > maxLevels {
-		return nil, refuse(TooLarge)
-	}
-	for i, child := range n.children {
-		if s.visits++; s.visits > maxVisits {
-			return nil, refuse(TooLarge)
-		}
-		from, to := n.ends(i, low, high)
-		serial, written, ok := s.Write(child)
-		if ok {
-			name, err := recordClass(written)
-			if err != nil {
-				return nil, err
-			}
-			if proper(name) == bucketOf(n.class) {
-				leaves = append(leaves, leaf{child, from, to})
-				continue
-			}
-		} else if serial, ok = s.Check(child); !ok {
-			continue
-		}
-		below, err := s.seen(child, serial, n.class)
-		if err != nil {
-			return nil, err
-		}
-		if written != nil {
-			if err := s.pureSplit(below, written); err != nil {
-				return nil, err
-			}
-		}
-		if leaves, err = s.collect(leaves, below, from, to, level+1); err != nil {
-			return nil, err
-		}
-	}
-	return leaves, nil
+// collector finds what a transaction writes below a node.
+type collector struct {
+	*splits
+	nodes  map[zodb.OID]bool // on the ways
+	leaves []leaf
 }
 
-// seen reads a node as the transaction saw it.
-func (s *splits) seen(oid zodb.OID, serial zodb.TID, class pickle.Class) (*node, error) {
-	data, err := s.revision(oid, serial)
+// collect adds the buckets below n, as the transaction saw them, that it writes.
+// Nodes on the way to them are among its writes or checks.
+func (c *collector) collect(n *node, low, high bound, level int) error {
+	for i, child := range n.children {
+		if c.visits++; c.visits > maxVisits || level > maxLevels {
+			return refuse(TooLarge)
+		}
+		from, to := n.ends(i, low, high)
+		below, err := c.below(n.class, leaf{child, from, to})
+		if err != nil {
+			return err
+		}
+		if below == nil {
+			continue
+		}
+		if err := c.collect(below, from, to, level+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// below looks at a child of a node of a class: one that the transaction writes is a leaf,
+// or returned if it is a node, as is one that it checks.
+func (c *collector) below(class pickle.Class, child leaf) (*node, error) {
+	serial, record, written := c.Write(child.oid)
+	if !written {
+		var checked bool
+		if serial, checked = c.Check(child.oid); !checked {
+			return nil, nil
+		}
+		return c.seen(child.oid, serial, class)
+	}
+	data, err := c.plain(record)
+	if err != nil {
+		return nil, err
+	}
+	name, err := recordClass(data)
+	if err != nil {
+		return nil, err
+	}
+	if proper(name) == bucketOf(class) {
+		c.leaves = append(c.leaves, child)
+		return nil, nil
+	}
+	n, err := c.seen(child.oid, serial, class)
+	if err != nil {
+		return nil, err
+	}
+	return n, c.pureSplit(n, data)
+}
+
+// seen reads a node as the transaction saw it, once.
+func (c *collector) seen(oid zodb.OID, serial zodb.TID, class pickle.Class) (*node, error) {
+	if c.nodes[oid] {
+		return nil, refuse(BadRecord) // that is no tree
+	}
+	c.nodes[oid] = true
+	data, err := c.revision(oid, serial)
 	if err != nil {
 		return nil, err
 	}

@@ -169,6 +169,11 @@ func TestPasses(t *testing.T) {
 			f.revisions[9] = [3][]byte{1: bucketWith(t, "e")}
 			f.writes[left], f.writes[9] = tree(t, 1, "c", 2, "e", 9), bucketWith(t, "e")
 		}, false},
+		{"it saw no tree", func(f *fakePending) {
+			f.revisions[root] = [3][]byte{1: tree(t, left, "m", right), 2: tree(t, left, "m", right, "t", extra)}
+			f.revisions[left] = [3][]byte{1: tree(t, left, "c", left)}
+			f.checks = []zodb.OID{root, left}
+		}, false},
 		{"it makes a node above nodes", func(f *fakePending) { f.writes[300] = tree(t, left, "x", right) }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -242,4 +247,28 @@ func TestSplitsAreAnOption(t *testing.T) {
 			t.Errorf("%+v: something would merge", o)
 		}
 	}
+}
+
+// FuzzSplits gives foreign records to what is let through: whatever they are, it ends, and
+// what it merges is a node.
+func FuzzSplits(f *testing.F) {
+	f.Add(tree(f, 1, "g", 2, "p", 3), tree(f, 1, "g", 2, "p", 3, "t", 4), tree(f, 1, "g", 2, "i", 5, "p", 3), bucketWith(f, "g"))
+	f.Add(tree(f, 101, "g", 101), tree(f, 101, "g", 102), tree(f, 101, "g", 2), tree(f, 200, "g", 200))
+	f.Add(zipped(tree(f, 1, "g", 2)), tree(f, 1), tree(f, 1, "g", 2), zipped(bucketWith(f, "h")))
+	f.Fuzz(func(t *testing.T, base, committed, wanted, written []byte) {
+		p := &fakePending{
+			revisions: map[zodb.OID][3][]byte{200: {1: base, 2: committed}, 101: {1: base, 2: wanted}, 2: {1: written}},
+			checks:    []zodb.OID{200, 101},
+			writes:    map[zodb.OID][]byte{2: written, 4: wanted, 5: written},
+		}
+		m := forTxn(p)
+		m.Passes(200)
+		merged, ok := m.Merge(base, committed, wanted)
+		if !ok {
+			return
+		}
+		if _, err := readNode(merged); err != nil {
+			t.Fatalf("merged to what is no node: %v", err)
+		}
+	})
 }
