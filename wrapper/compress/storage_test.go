@@ -206,7 +206,7 @@ func (c txnCounters) ForTxn(t store.Pending) store.TxnMerger {
 	if t == nil {
 		return nil
 	}
-	return txnCountersMerger{c.counters}
+	return txnCountersMerger(c)
 }
 
 type txnCountersMerger struct{ counters }
