@@ -58,7 +58,7 @@ type Server struct {
 	InvalidationAge          time.Duration // invalidation-age, in seconds in the file; 0: not used
 	TransactionTimeout       time.Duration // transaction-timeout, in seconds in the file; 0: none
 	ClientConflictResolution bool          // client-conflict-resolution
-	MergeSplits              bool          // merge-splits, default true: Zari's own
+	MergeSplits              bool          // merge-splits: Zari's own
 	Msgpack                  bool          // msgpack, or else whether ZEO_MSGPACK is in the environment
 	PIDFilename              string        // pid-filename, or else $INSTANCE_HOME/var/ZEO.pid; "": none
 	SSL                      *SSL          // <ssl>; nil: no TLS
