@@ -118,15 +118,13 @@ def both(args):
 
 
 def server_command(text):
-    """Return the words of the server command with an absolute program: tests change their directory."""
+    """Return the words of the server command with absolute paths: tests change their directory."""
     if text == 'runzeo':
         return [sys.executable, '-m', 'ZEO.runzeo', '-C', '{conf}']
     words = shlex.split(text)
-    if '/' in words[0]:
-        words[0] = os.path.abspath(words[0])
-        if not os.access(words[0], os.X_OK):
-            sys.exit('%s is not there to be run: build it first (make build)' % words[0])
-    return words
+    if '/' in words[0] and not os.access(words[0], os.X_OK):
+        sys.exit('%s is not there to be run: build it first (make build)' % words[0])
+    return [os.path.abspath(w) if '/' in w and os.path.exists(w) else w for w in words]
 
 
 def wanted(args, catalogue):
