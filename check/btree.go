@@ -84,24 +84,6 @@ func (t *treeNodes) note(db int, oid zodb.OID, class pickle.Class, data []byte) 
 	}
 }
 
-// or sets bits, and returns those that were set.
-func (t *table[V]) or(oid zodb.OID, bits V) V {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	key := uint64(oid) / pageLen
-	p := t.pages[key]
-	if p == nil {
-		p = new([pageLen]V)
-		t.pages[key] = p
-	}
-	old := p[oid%pageLen]
-	if old == 0 && bits != 0 {
-		t.n++
-	}
-	p[oid%pageLen] |= bits
-	return old
-}
-
 // treeNode is the state of a node.
 type treeNode struct {
 	children []zodb.OID

@@ -34,6 +34,17 @@ func (t *table[V]) get(oid zodb.OID) V {
 
 // set returns the value that was there.
 func (t *table[V]) set(oid zodb.OID, v V) V {
+	return t.update(oid, func(V) V { return v })
+}
+
+// or adds bits to the value, and returns what was there.
+func (t *table[V]) or(oid zodb.OID, bits V) V {
+	return t.update(oid, func(old V) V { return old | bits })
+}
+
+// update puts what change makes of the value in its place, and returns what was
+// there.
+func (t *table[V]) update(oid zodb.OID, change func(old V) V) V {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := uint64(oid) / pageLen
@@ -43,6 +54,7 @@ func (t *table[V]) set(oid zodb.OID, v V) V {
 		t.pages[key] = p
 	}
 	old := p[oid%pageLen]
+	v := change(old)
 	p[oid%pageLen] = v
 	if old == 0 && v != 0 {
 		t.n++

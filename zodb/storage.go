@@ -2,6 +2,7 @@ package zodb
 
 import (
 	"context"
+	"errors"
 	"io"
 )
 
@@ -130,3 +131,20 @@ const (
 	MissedListed                // OIDs are all objects that changed since the change before
 	MissedUnknown               // it is not known what changed
 )
+
+// UnusedOIDs returns those of the n oids from first of which s has no object, and had
+// none that it remembers.
+func UnusedOIDs(ctx context.Context, s Storage, first OID, n int) ([]OID, error) {
+	var unused []OID
+	for oid := first; oid < first+OID(n); oid++ {
+		_, err := s.LoadBefore(ctx, oid, MaxTID)
+		missing, ok := errors.AsType[*NoObjectError](err)
+		switch {
+		case ok && !missing.Known && missing.DeletedAt == 0:
+			unused = append(unused, oid)
+		case err != nil && !ok:
+			return nil, err
+		}
+	}
+	return unused, nil
+}

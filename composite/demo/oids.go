@@ -2,7 +2,6 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 
 	"github.com/zaridb/zari/zodb"
@@ -23,18 +22,9 @@ func (s *Storage) NewOIDs(ctx context.Context, n int) ([]zodb.OID, error) {
 	}
 	for {
 		first, n := s.takeOIDs(n)
-		var free []zodb.OID
-		for oid := first; oid < first+zodb.OID(n); oid++ {
-			used, err := s.used(ctx, oid)
-			if err != nil {
-				return nil, err
-			}
-			if !used {
-				free = append(free, oid)
-			}
-		}
-		if len(free) > 0 {
-			return free, nil
+		free, err := zodb.UnusedOIDs(ctx, s, first, n)
+		if err != nil || len(free) > 0 {
+			return free, err
 		}
 		s.oidMu.Lock()
 		s.nextOID = 0
@@ -54,13 +44,4 @@ func (s *Storage) takeOIDs(n int) (first zodb.OID, taken int) {
 	first = s.nextOID
 	s.nextOID += zodb.OID(n)
 	return first, n
-}
-
-// used reports whether there is, or was, an object of that oid.
-func (s *Storage) used(ctx context.Context, oid zodb.OID) (bool, error) {
-	_, err := s.LoadBefore(ctx, oid, zodb.MaxTID)
-	if missing, ok := errors.AsType[*zodb.NoObjectError](err); ok {
-		return missing.Known || missing.DeletedAt != 0, nil
-	}
-	return err == nil, err
 }

@@ -32,18 +32,10 @@ func (a *allocator) take(ctx context.Context, n int) ([]zodb.OID, error) {
 		if first == 0 || err != nil {
 			return nil, err
 		}
-		var free []zodb.OID
-		for oid := first; oid < first+zodb.OID(n); oid++ {
-			used, err := a.used(ctx, oid)
-			if err != nil {
-				return nil, err
-			}
-			if !used {
-				free = append(free, oid)
-			}
-		}
-		if len(free) > 0 {
-			return free, nil
+		// clients may have stored oids that they chose themselves
+		free, err := zodb.UnusedOIDs(ctx, a.storage.front, first, n)
+		if err != nil || len(free) > 0 {
+			return free, err
 		}
 	}
 }
@@ -66,16 +58,6 @@ func (a *allocator) reserve(n int) (first zodb.OID, err error) {
 	}
 	a.next += zodb.OID(n)
 	return first, nil
-}
-
-// used reports whether there is, or was, an object of that oid: clients may have
-// stored oids that they chose themselves.
-func (a *allocator) used(ctx context.Context, oid zodb.OID) (bool, error) {
-	_, err := a.storage.front.LoadBefore(ctx, oid, zodb.MaxTID)
-	if missing, ok := errors.AsType[*zodb.NoObjectError](err); ok {
-		return missing.Known || missing.DeletedAt != 0, nil
-	}
-	return err == nil, err
 }
 
 // finish makes the destination go on behind what was handed out, and then saves
