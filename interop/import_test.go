@@ -77,7 +77,8 @@ func (im *imports) limit() time.Duration {
 func (im *imports) launch(name string, args ...string) *program {
 	im.t.Helper()
 	p := launch(im.t, im.dir, name, args...)
-	p.timer.Reset(im.limit())
+	p.limit = im.limit()
+	p.timer.Reset(p.limit)
 	return p
 }
 

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// programLimit is how long one Python program may take; the machine may be busy.
+// programLimit is how long a Python program may be silent; the machine may be busy.
 const programLimit = 3 * time.Minute
 
 // program is a running program of pyclient.
@@ -22,6 +22,7 @@ type program struct {
 	stdin io.WriteCloser
 	lines *bufio.Scanner
 	err   *output
+	limit time.Duration // how long it may be silent
 	timer *time.Timer
 }
 
@@ -32,7 +33,7 @@ func launch(t *testing.T, dir, name string, args ...string) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{t: t, name: name, cmd: exec.Command(setup.python, append([]string{path}, args...)...), err: new(output)}
+	p := &program{t: t, name: name, cmd: exec.Command(setup.python, append([]string{path}, args...)...), err: new(output), limit: programLimit}
 	p.cmd.Dir, p.cmd.Stderr = dir, p.err
 	p.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	stdout, err := p.cmd.StdoutPipe()
@@ -47,7 +48,7 @@ func launch(t *testing.T, dir, name string, args ...string) *program {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p.timer = time.AfterFunc(programLimit, func() { p.cmd.Process.Kill() })
+	p.timer = time.AfterFunc(p.limit, func() { p.cmd.Process.Kill() })
 	t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
@@ -62,6 +63,7 @@ func (p *program) hear(v any) bool {
 	if !p.lines.Scan() {
 		return false
 	}
+	p.timer.Reset(p.limit)
 	if err := json.Unmarshal(p.lines.Bytes(), v); err != nil {
 		p.t.Errorf("%s says %q: %v", p.name, p.lines.Text(), err)
 		return false
