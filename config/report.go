@@ -125,7 +125,7 @@ func (s *Server) report() *ServerReport {
 	p.add(s.InvalidationAge > 0, "transactions are remembered for %v for clients that come back", s.InvalidationAge)
 	p.add(s.TransactionTimeout > 0, "a transaction may take %v from vote to finish", s.TransactionTimeout)
 	p.add(s.ClientConflictResolution, "clients resolve conflicts")
-	p.add(s.MergeSplits, "splits in BTrees are merged")
+	p.add(!s.MergeSplits, "splits in BTrees are conflicts")
 	p.add(s.Msgpack, "messages are msgpack")
 	p.add(s.PIDFilename != "", "the process id is in %s", s.PIDFilename)
 	p.add(s.MaxFrameSize > 0, "a message has at most %s", Bytes(s.MaxFrameSize))

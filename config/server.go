@@ -17,7 +17,7 @@ const (
 // NewServer returns a server with the defaults, to which env contributes.
 func NewServer(env func(string) (string, bool)) Server {
 	return Server{
-		InvalidationQueueSize: defaultQueueSize, MaxViews: defaultMaxViews, Msgpack: isSet(env, "ZEO_MSGPACK"),
+		InvalidationQueueSize: defaultQueueSize, MergeSplits: true, MaxViews: defaultMaxViews, Msgpack: isSet(env, "ZEO_MSGPACK"),
 	}
 }
 
@@ -36,7 +36,7 @@ func (l *loader) server(s *zconfig.Section) Server {
 		InvalidationAge:          get(r, "invalidation-age", seconds, 0),
 		TransactionTimeout:       get(r, "transaction-timeout", wholeSeconds, 0),
 		ClientConflictResolution: get(r, "client-conflict-resolution", zconfig.Boolean, false),
-		MergeSplits:              get(r, "merge-splits", zconfig.Boolean, false),
+		MergeSplits:              get(r, "merge-splits", zconfig.Boolean, true),
 		Msgpack:                  get(r, "msgpack", zconfig.Boolean, isSet(l.env, "ZEO_MSGPACK")),
 		PIDFilename:              get(r, "pid-filename", l.path, ""),
 

@@ -40,7 +40,7 @@ func TestSplitsMerge(t *testing.T) {
 		runzeo.stop()
 
 		metrics := freeAddr(t)
-		zari, dir := serveFresh(t, options{zeo: "  metrics-address " + metrics + "\n  merge-splits true\n"})
+		zari, dir := serveFresh(t, options{zeo: "  metrics-address " + metrics + "\n"})
 		ours := split(t, zari, dir, keys, commits)
 		zari.stop()
 
