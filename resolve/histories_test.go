@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -21,12 +22,13 @@ import (
 )
 
 // histories is what testdata/histories.py says in the end. Alone are trees that the same
-// transactions break one after the other, Python those of histories in which nothing was
-// let through, Both those that the same events break with Python's rules too; the others
-// are Broken.
+// transactions break one after the other, Last those that their last transaction breaks
+// alone, on a copy of the tree as it was, whole, before it, Python those of histories in
+// which nothing was let through, Both those that the same events break with Python's rules
+// too; the others are Broken.
 type histories struct {
-	Histories, Commits, Conflicts, Passed, Broken, Alone, Python, Both int
-	Examples                                                           []string
+	Histories, Commits, Conflicts, Passed, Broken, Alone, Last, Python, Both int
+	Examples                                                                 []string
 }
 
 func (h *histories) add(o histories) {
@@ -37,6 +39,7 @@ func (h *histories) add(o histories) {
 	h.Broken += o.Broken
 	h.Alone += o.Alone
 	h.Python += o.Python
+	h.Last += o.Last
 	h.Both += o.Both
 	h.Examples = append(h.Examples, o.Examples...)
 }
@@ -46,7 +49,9 @@ type rules func(*splits) TxnMerger
 
 // TestHistories lets BTrees make random histories in a store that lets pass and merges
 // what splits have changed, and finds every tree whole that is not broken by the same
-// transactions alone. ZARI_HISTORIES is the number of histories, ZARI_SEED the seed.
+// transactions alone. ZARI_HISTORIES is the number of histories, ZARI_SEED the seed, and
+// ZARI_FIRST the number of the first history that each of the two processes makes, for one
+// that is to be seen again.
 func TestHistories(t *testing.T) {
 	count := 120
 	if s := os.Getenv("ZARI_HISTORIES"); s != "" {
@@ -137,8 +142,8 @@ func makeHistories(t *testing.T, count int, r rules) (sum histories, counted *co
 	for _, got := range results {
 		sum.add(got)
 	}
-	t.Logf("%d histories, %d commits, %d conflicts; %d of %d checks passed, %d nodes merged; trees broken: %d, by the same transactions alone: %d; without anything let through: %d, with Python's rules too: %d",
-		sum.Histories, sum.Commits, sum.Conflicts, counted.passes.n, counted.passes.of, counted.merges.n, sum.Broken, sum.Alone, sum.Python, sum.Both)
+	t.Logf("%d histories, %d commits, %d conflicts; %d of %d checks passed, %d nodes merged; trees broken: %d, by the same transactions alone: %d, by the last of them alone: %d; without anything let through: %d, with Python's rules too: %d",
+		sum.Histories, sum.Commits, sum.Conflicts, counted.passes.n, counted.passes.of, counted.merges.n, sum.Broken, sum.Alone, sum.Last, sum.Python, sum.Both)
 	if len(sum.Examples) > 0 {
 		t.Logf("broken trees:\n%s", strings.Join(sum.Examples, "\n"))
 	}
@@ -146,7 +151,8 @@ func makeHistories(t *testing.T, count int, r rules) (sum histories, counted *co
 }
 
 func playHistories(ctx context.Context, python, seed string, count int, c *counting) (histories, error) {
-	cmd := exec.CommandContext(ctx, python, "testdata/histories.py", seed, strconv.Itoa(count))
+	first := cmp.Or(os.Getenv("ZARI_FIRST"), "0")
+	cmd := exec.CommandContext(ctx, python, "testdata/histories.py", seed, first, strconv.Itoa(count))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -1,8 +1,8 @@
 """Lets transactions of random histories over one tree commit in any order, and checks the tree after each.
 
-    histories.py SEED COUNT
+    histories.py SEED FIRST COUNT
 
-COUNT is how many histories are made. BTrees' own code makes the changes, with nodes of
+COUNT is how many histories are made, FIRST the number of the first. BTrees' own code makes the changes, with nodes of
 four, in transactions that began at any earlier state; they vote and finish between each
 other, as far as the locks of the store let them. The store is in the process that
 started this one, which also says how a vote ends; revisions are kept here too.
@@ -10,7 +10,8 @@ started this one, which also says how a vote ends; revisions are kept here too.
 After each commit the tree is checked (_check, BTrees.check.check) and its keys compared
 with those of a model, which takes the effects in the order of the commits. Where a tree
 is broken, the same transactions are made again, alone, one after the other: alone, if
-that breaks the tree as well. If not, the history counts as python if nothing was let
+that breaks the tree as well; last, if the last of them alone breaks a copy of the tree
+that was whole before it. If not, the history counts as python if nothing was let
 through in it, and as both if the same events break the tree with Python's rules too.
 
 To standard output go frames of a letter and fields, each with its length in four bytes;
@@ -33,11 +34,12 @@ import transaction
 import ZODB
 from BTrees.check import check
 from BTrees.OOBTree import OOBTree
+from ZODB.Connection import TransactionMetaData
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 
 KINDS = [('OO', 'BTree'), ('IO', 'BTree'), ('LL', 'TreeSet'), ('OI', 'BTree')]
-counts = dict(histories=0, commits=0, conflicts=0, passed=0, broken=0, alone=0, python=0, both=0, examples=[])
+counts = dict(histories=0, commits=0, conflicts=0, passed=0, broken=0, alone=0, last=0, python=0, both=0, examples=[])
 
 
 def frame(letter, *fields):
@@ -55,6 +57,19 @@ class Storage(MappingStorage):
         super().__init__()
         self.passed, self.began, self.votes = 0, {}, 0
         frame(b'X', rules)
+
+    def copy_before(self, other):
+        """Take the newest revisions that other had before its last transaction."""
+        t = TransactionMetaData()
+        self.tpc_begin(t)
+        for oid, revisions in other._data.items():
+            tids = [tid for tid in revisions if tid < other._ltid]
+            if tids:
+                self.store(oid, bytes(8), revisions[max(tids)], '', t)
+        self.tpc_vote(t)
+        self.tpc_finish(t)
+        self._oid = other._oid
+        return self
 
     def tpc_begin(self, transaction, tid=None):
         self.votes += 1
@@ -173,17 +188,22 @@ def apply(did, model):
 
 
 class History:
-    def __init__(self, cls, mapping, rules, clients):
+    def __init__(self, cls, mapping, rules, clients, copied=None):
         cls.max_leaf_size = cls.max_internal_size = 4
         self.cls, self.mapping, self.model = cls, mapping, set()
         self.storage = Storage(rules)
+        if copied:
+            self.storage.copy_before(copied)
         self.db = ZODB.DB(self.storage)
         self.clients = [Client(self.db) for _ in range(clients)]
         self.looker = self.db.open(transaction_manager=transaction.TransactionManager())
         self.events, self.committed = [], []
         first = self.clients[0]
         first.manager.begin()
-        first.connection.root()['tree'] = cls()
+        if copied:
+            self.model.update(first.connection.root()['tree'].keys())
+        else:
+            first.connection.root()['tree'] = cls()
         first.manager.commit()
 
     def begin(self, n, operations):
@@ -225,9 +245,11 @@ class History:
             return repr(error)
 
 
-def again(h, rules, events):
+def again(h, rules, events, copied=None):
     """Make events again, and return what is wrong with the tree in the end."""
-    h = History(h.cls, h.mapping, rules, len(h.clients))
+    h = History(h.cls, h.mapping, rules, len(h.clients), copied)
+    if copied and h.broken():
+        return None  # it was not whole before
     for op, n, did in events:
         c = h.clients[n]
         if op == 'begin':
@@ -243,7 +265,15 @@ def again(h, rules, events):
 
 
 def alone(h):
-    return again(h, b'python', [(op, 0, did) for did in h.committed for op in ('begin', 'vote', 'finish')])
+    return again(h, b'python', one_by_one(h.committed))
+
+
+def last(h):
+    return again(h, b'python', one_by_one(h.committed[-1:]), h.storage)
+
+
+def one_by_one(committed):
+    return [(op, 0, did) for did in committed for op in ('begin', 'vote', 'finish')]
 
 
 class Generator:
@@ -307,9 +337,9 @@ class Generator:
                 return problem
 
 
-def main(seed, count):
+def main(seed, first, count):
     logging.disable(logging.CRITICAL)
-    for i in range(count):
+    for i in range(first, first + count):
         g = Generator(random.Random('%s.%d' % (seed, i)))
         problem = g.run()
         h = g.history
@@ -319,6 +349,8 @@ def main(seed, count):
             continue
         if alone(h):
             kind = 'alone'
+        elif last(h):
+            kind = 'last'
         elif not h.storage.passed:
             kind = 'python'
         elif again(h, b'python', h.events):
@@ -333,4 +365,4 @@ def main(seed, count):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
