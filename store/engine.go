@@ -36,11 +36,13 @@ type Engine interface {
 
 	// Scan yields transactions in the order of their tids: Forward those >= from,
 	// Backward those <= from. It finds its start in O(log n) or so, and sees at
-	// least what was durable when it began.
+	// least what was durable when it began. (Of a HistoryFree medium it yields what
+	// is left: see there.)
 	Scan(ctx context.Context, from zodb.TID, dir Direction) iter.Seq2[*txnlog.Txn, error]
 
 	// Current yields the newest record <= asOf of each object from <= oid <= to
-	// that has data, in the order of the oids.
+	// that has data, in the order of the oids. (A HistoryFree engine also yields
+	// the objects whose newest record is later: see there.)
 	Current(ctx context.Context, asOf zodb.TID, from, to zodb.OID) iter.Seq2[zodb.Current, error]
 
 	// Head returns the tid of the last transaction and the largest oid in use,
@@ -124,6 +126,143 @@ type (
 	Truncator interface {
 		// Truncate removes all transactions after tid, keeping aside what it cuts.
 		Truncate(ctx context.Context, after zodb.TID) error
+	}
+
+	// HistoryFree is an engine whose medium may forget what a transaction
+	// overwrites: it is sure to have the newest record of each object, no more.
+	//
+	//   - LoadBefore returns the newest record if it is < tid; else an older one if
+	//     the medium still has it, with its Next; else a *zodb.NoObjectError that
+	//     is Known, without DeletedAt. A deletion is a record like others, until it
+	//     is packed away.
+	//   - Scan yields transactions made up of the records that are newest: those of
+	//     one tid are one transaction. What else was known of it may be lost. A scan
+	//     is of one moment: each object is in it once, also while others commit.
+	//   - Current yields an object whose newest record is later than asOf, and
+	//     older ones of which it does not have, with the Serial of that newest
+	//     record and nil Data.
+	//   - Head may fall behind what was committed, after a restart or a pack: nothing
+	//     is left of transactions whose records were all overwritten or that had none.
+	//
+	// The Store reads the states about to be overwritten at the vote, and keeps them
+	// for a while, so that open snapshots stay readable.
+	HistoryFree interface {
+		// HistoryFree reports whether the medium, as it was opened, is such a one.
+		HistoryFree() bool
+	}
+
+	// ManyLoader is an engine that reads many records at a time for less than one by
+	// one.
+	ManyLoader interface {
+		// LoadMany returns the newest record of each oid, without Next: zero for an
+		// oid without any, and without Data for a deletion. An empty state is not nil.
+		LoadMany(ctx context.Context, oids []zodb.OID) ([]zodb.Record, error)
+	}
+
+	// OIDAllocator is an engine whose medium hands out oids itself, from a sequence
+	// that other writers use as well. The Store then reserves none in Meta.
+	OIDAllocator interface {
+		// NewOIDs returns oids that the medium has never handed out before and never
+		// will again, ascending: at least one, about n, more where it has them in
+		// blocks. (The Store hands out the rest later.) That they are taken is
+		// durable before it returns.
+		NewOIDs(ctx context.Context, n int) ([]zodb.OID, error)
+		// RaiseOIDs sees to it, durably, that no oid <= largest is handed out from
+		// now on. It never lowers anything.
+		RaiseOIDs(ctx context.Context, largest zodb.OID) error
+	}
+
+	// Follower is an engine whose medium gets transactions from others too: other
+	// servers, or programs that know nothing of them. It is an OIDAllocator and a
+	// Locker too, unless it is read-only.
+	//
+	// The medium must give tids such that a transaction is visible before any with
+	// a larger tid is: whoever gives a tid holds a lock until that is durable.
+	Follower interface {
+		// Follows reports whether others may write to the medium, as it was opened.
+		// If not, the other methods and those of Locker are not used.
+		Follows() bool
+
+		// Changes returns, in tid order, every transaction after `after` that was
+		// durable at the call, own ones included, each with all oids whose current
+		// revision it changed: by store, undo, restore or delete, new objects
+		// included. Tokens may be missing.
+		//
+		// A HistoryFree engine may leave out of a transaction the objects that a later
+		// one in the same answer changed as well, and a transaction of which nothing
+		// else is left.
+		//
+		// head is the tid of the last transaction, at least that of the last change,
+		// and `after` where nothing follows. One that is < after says that the medium
+		// has lost transactions that had been committed, as a database may that
+		// was replaced by its standby: then the Store stops for good.
+		Changes(ctx context.Context, after zodb.TID) (changes []zodb.Change, head zodb.TID, err error)
+
+		// Wait returns when others may have committed something since the last call
+		// of Changes began: by a notification, or because it is time to look. An
+		// error is that of ctx, or says that nobody will notify; then the Store calls
+		// again after a while.
+		Wait(ctx context.Context) error
+	}
+
+	// Locker is an engine over a medium that others write to at the same time, a
+	// Follower. Locks, tids, and a last check of the serials are there.
+	//
+	// The Store's own locks come first. So of one Store at most one transaction
+	// writes an object at a time, and two that Lock at the same time have only
+	// objects in common that both read.
+	Locker interface {
+		// Lock locks the objects of a vote in the medium, those written exclusively
+		// and those read against writers, and reads their serials under the locks.
+		// It waits for others at most for wait, and must not end in a deadlock with
+		// them: it asks in an order all agree on, or gives up.
+		//
+		// A lock that cannot be had is a *zodb.ConflictError. An object that does not
+		// exist needs no lock: that it is still not there is checked by Commit. With
+		// an error nothing is locked. An oid is in one of the lists, once.
+		Lock(ctx context.Context, written, read []zodb.OID, wait time.Duration) (Lock, error)
+	}
+
+	// Lock is what one transaction holds in a medium, from its vote on. It is used by
+	// one goroutine at a time, and ended by Commit or Release.
+	//
+	// It may be lost unnoticed: the session that held it ended, and others have
+	// changed the objects since. That must come to light in Commit.
+	Lock interface {
+		// Serials returns, of each object that is locked, the tid of its newest
+		// record, deletions included, 0 for an object without any. The caller does not
+		// change the map; Extend may.
+		Serials() map[zodb.OID]zodb.TID
+
+		// Extend locks more objects, or one for writing that was read. Those that are
+		// locked already may be named again. It never waits for others, since it holds
+		// locks: what cannot be had at once is a *zodb.ConflictError. With an error
+		// the lock is only good for Release.
+		Extend(ctx context.Context, written, read []zodb.OID) error
+
+		// Commit takes the medium's own lock for commits, compares the serials of
+		// everything that is locked once more, gives the transactions tids, and makes
+		// them durable. There is more than one transaction only where each has its
+		// tid (they are restored), ascending; otherwise TID is 0, and Commit sets it
+		// to one that is larger than any that has been given.
+		//
+		// durable and err are as of Engine.Append: how many are durable, and why not
+		// all. A *zodb.ConflictError says that an object is not what it was at the
+		// vote. A given tid that is not larger than all others is an error. After
+		// zodb.ErrCommitUnknown the Store calls Settle.
+		//
+		// An engine may make concurrent Commits durable together.
+		Commit(ctx context.Context, batch []*txnlog.Txn) (durable int, err error)
+
+		// Settle finds out what became of a Commit that did not know: how many of its
+		// transactions, from the first, are durable. The others then are surely not
+		// there and never will be, whatever is still under way in a lost session. It
+		// sets TID of those that are. With an error it is called again.
+		Settle(ctx context.Context) (durable int, err error)
+
+		// Release gives the locks up. It does nothing after Commit, and may be called
+		// twice.
+		Release()
 	}
 
 	// Describer has a name for people, and may be unable to write.
