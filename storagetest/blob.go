@@ -21,7 +21,7 @@ var blobGroup = group{name: "blob", needs: []Cap{CapBlobStore}, tests: []test{
 	{name: "Undo", needs: []Cap{CapUndoer}, run: testBlobUndo},
 	{name: "UndoBelowALaterOne", needs: []Cap{CapUndoer}, run: testBlobUndoBelowALaterOne},
 	{name: "UndoToNothing", needs: []Cap{CapUndoer}, run: testBlobUndoToNothing},
-	{name: "Copy", needs: []Cap{CapIterator, CapRestorer}, run: testBlobCopy},
+	{name: "Copy", needs: []Cap{CapIterator, CapRestorer}, history: true, run: testBlobCopy},
 	{name: "Pack", needs: []Cap{CapPacker}, run: testBlobPack},
 	{name: "Reopened", run: testBlobReopened},
 }}
@@ -115,7 +115,7 @@ func testBlobRevisions(t *T) {
 	first := t.putBlob(1, 0, 1, "one")
 	second := t.putBlob(1, first, 2, "two")
 	t.blob(1, second, "two")
-	if t.has(CapHistorian) {
+	if t.keepsHistory() {
 		t.blob(1, first, "one")
 	}
 }
@@ -239,7 +239,7 @@ func testBlobPack(t *T) {
 	first := t.putBlob(1, 0, 1, "one")
 	second := t.putBlob(1, first, 2, "two")
 	path, err := ability[zodb.BlobStore](t, t.S).LoadBlob(t.ctx, 1, first)
-	if err != nil && t.has(CapHistorian) {
+	if err != nil && t.keepsHistory() {
 		t.Fatalf("LoadBlob: %v", err)
 	}
 	t.pack(t.between())

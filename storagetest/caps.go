@@ -88,6 +88,9 @@ func (t *T) need(caps ...Cap) {
 // has reports whether the storage is said to have an ability.
 func (t *T) has(c Cap) bool { return slices.Contains(t.H.Caps, c) }
 
+// keepsHistory reports whether old revisions stay for good, also after a restart.
+func (t *T) keepsHistory() bool { return t.has(CapHistorian) && !t.H.HistoryFree }
+
 // ability returns an ability that the test needs.
 func ability[A any](t *T, s zodb.Storage) A {
 	t.Helper()

@@ -14,7 +14,7 @@ var deleteGroup = group{name: "delete", needs: []Cap{CapDeleter}, tests: []test{
 	{name: "Revived", run: testDeleteRevived},
 	{name: "AmongStores", run: testDeleteAmongStores},
 	{name: "Locks", run: testDeleteLocks},
-	{name: "Iterated", needs: []Cap{CapIterator}, run: testDeleteIterated},
+	{name: "Iterated", needs: []Cap{CapIterator}, history: true, run: testDeleteIterated},
 }}
 
 func (t *T) deleting(oid zodb.OID, serial zodb.TID) zodb.Txn {

@@ -25,7 +25,7 @@
 // check_current, undo, pack, iterate, history, restore, append, blob, readonly, persist,
 // threads, race. The rest is what this contract adds: caps, context, close,
 // buffers, delete, oids, watch, outcome, record_iterator, locks, order, peer,
-// crash, fault.
+// crash, fault, history_free.
 //
 // # Abilities
 //
@@ -33,6 +33,10 @@
 // that needs an ability the storage neither lists nor has is skipped, and its
 // skip names the ability. If Caps and As disagree the test fails: an ability that
 // got lost in a wrapper is a bug, not a reason to test less.
+//
+// A storage that forgets what is overwritten says so in Harness.HistoryFree. Tests that
+// need what it has forgotten are skipped, and the group history_free says what it does
+// instead.
 //
 // # What is checked after every test
 //

@@ -39,6 +39,11 @@ type Harness struct {
 	// Caps is exactly what zodb.As finds in the storage.
 	Caps []Cap
 
+	// HistoryFree says that the storage forgets what is overwritten: transactions lose
+	// their metadata, and records that were overwritten. Revisions that were overwritten
+	// lately can still be loaded, as long as the storage is open.
+	HistoryFree bool
+
 	// Merge is a conflict that the storage merges, nil if it merges none.
 	Merge *Merge
 

@@ -7,12 +7,12 @@ import (
 )
 
 var historyGroup = group{name: "history", needs: []Cap{CapHistorian}, tests: []test{
-	{name: "Simple", run: testHistorySimple},
-	{name: "Metadata", run: testHistoryMetadata},
+	{name: "Simple", history: true, run: testHistorySimple},
+	{name: "Metadata", history: true, run: testHistoryMetadata},
 	{name: "Unknown", run: testHistoryUnknown},
 	{name: "LoadSerialUnknown", run: testLoadSerialUnknown},
 	{name: "Undo", needs: []Cap{CapUndoer}, run: testHistoryUndo},
-	{name: "AfterPack", needs: []Cap{CapPacker}, run: testHistoryAfterPack},
+	{name: "AfterPack", needs: []Cap{CapPacker}, history: true, run: testHistoryAfterPack},
 }}
 
 func (t *T) historyOfObject(oid zodb.OID, size int) []zodb.TID {

@@ -9,17 +9,17 @@ import (
 
 var iterateGroup = group{name: "iterate", needs: []Cap{CapIterator}, tests: []test{
 	{name: "Empty", run: testIterateEmpty},
-	{name: "Simple", run: testIterateSimple},
-	{name: "Range", run: testIterateRange},
-	{name: "Backward", run: testIterateBackward},
-	{name: "Metadata", run: testIterateMetadata},
+	{name: "Simple", history: true, run: testIterateSimple},
+	{name: "Range", history: true, run: testIterateRange},
+	{name: "Backward", history: true, run: testIterateBackward},
+	{name: "Metadata", history: true, run: testIterateMetadata},
 	{name: "Records", run: testIterateRecords},
 	{name: "Zombie", needs: []Cap{CapUndoer}, run: testIterateZombie},
 	{name: "IntraTransaction", run: testIterateIntraTransaction},
-	{name: "Repeatedly", run: testIterateRepeatedly},
+	{name: "Repeatedly", history: true, run: testIterateRepeatedly},
 	{name: "Break", run: testIterateBreak},
-	{name: "WhileWriting", run: testIterateWhileWriting},
-	{name: "Many", run: testIterateMany},
+	{name: "WhileWriting", history: true, run: testIterateWhileWriting},
+	{name: "Many", history: true, run: testIterateMany},
 	{name: "Cancelled", run: testIterateCancelled},
 }}
 

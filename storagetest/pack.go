@@ -42,11 +42,12 @@ func (t *T) pack(at time.Time) {
 	}
 }
 
-// packedAway checks that a revision cannot be loaded any more by its serial.
+// packedAway checks that a revision cannot be loaded any more by its serial. (Where the
+// medium had forgotten it before, it is not the pack that decides.)
 func (t *T) packedAway(oid zodb.OID, serial zodb.TID) {
 	t.Helper()
 	h, ok := zodb.As[zodb.Historian](t.S)
-	if !ok {
+	if !ok || t.H.HistoryFree {
 		return
 	}
 	data, err := h.LoadSerial(t.ctx, oid, serial)

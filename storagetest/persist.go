@@ -27,7 +27,7 @@ func testPersistUpdates(t *T) {
 		t.current(1, one, Object(1))
 		t.current(2, tids[2], Object(3))
 		equal(t, "LastTID", t.S.LastTID(), tids[2])
-		if t.has(CapHistorian) {
+		if t.keepsHistory() {
 			equal(t, "an old revision", t.loadBefore(2, tids[1]).Serial, tids[0])
 		}
 	}

@@ -19,7 +19,7 @@ var restoreGroup = group{name: "restore", needs: []Cap{CapRestorer}, tests: []te
 	{name: "NoConflicts", run: testRestoreNoConflicts},
 	{name: "Deletion", run: testRestoreDeletion},
 	{name: "Future", run: testRestoreFuture},
-	{name: "Status", needs: []Cap{CapIterator}, run: testRestoreStatus},
+	{name: "Status", needs: []Cap{CapIterator}, history: true, run: testRestoreStatus},
 	{name: "FromMissing", run: testRestoreFromMissing},
 	{name: "Copy", needs: []Cap{CapIterator}, run: testRestoreCopy},
 	{name: "CopyOfUndo", needs: []Cap{CapIterator, CapUndoer}, run: testRestoreCopyOfUndo},

@@ -17,9 +17,10 @@ type group struct {
 
 // test is one test of the suite.
 type test struct {
-	name  string
-	needs []Cap
-	run   func(t *T)
+	name    string
+	needs   []Cap
+	history bool // needs transactions, or revisions, that were overwritten long ago
+	run     func(t *T)
 }
 
 // groups are all tests, in the order in which they run.
@@ -28,7 +29,7 @@ var groups = []group{
 	packGroup, iterateGroup, historyGroup, restoreGroup, appendGroup, blobGroup, readOnlyGroup, persistGroup,
 	threadsGroup, raceGroup, contextGroup, closeGroup, buffersGroup, deleteGroup, oidsGroup,
 	watchGroup, outcomeGroup, recordIteratorGroup, locksGroup, orderGroup, peerGroup, crashGroup,
-	faultGroup,
+	faultGroup, historyFreeGroup,
 }
 
 // Run checks a storage against the contract, each test as a subtest of the form
@@ -100,6 +101,9 @@ func runTest(tb testing.TB, h Harness, g group, tt test) {
 	t.found = Find(t, t.S)
 	t.need(g.needs...)
 	t.need(tt.needs...)
+	if tt.history && h.HistoryFree {
+		t.Skip("the storage is history-free")
+	}
 	tt.run(t)
 	if !tb.Failed() {
 		t.auditAll()

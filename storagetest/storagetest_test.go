@@ -66,13 +66,14 @@ func (m *memory) engineOf(t testing.TB, s zodb.Storage) *memstorage.Engine {
 	return m.engines[s]
 }
 
-func (m *memory) empty(t testing.TB) zodb.Storage {
+func (m *memory) with(t testing.TB, opts memstorage.Options) zodb.Storage {
 	t.Helper()
 	dir, err := blobs.Open(vfs.OS(), t.TempDir(), "")
 	if err != nil {
 		t.Fatalf("blobs.Open: %v", err)
 	}
-	engine := memstorage.New(memstorage.Options{Name: "memory", Blobs: dir})
+	opts.Blobs = dir
+	engine := memstorage.New(opts)
 	return m.open(t, engine, engine)
 }
 
@@ -83,23 +84,34 @@ func (m *memory) reopen(t testing.TB, s zodb.Storage) zodb.Storage {
 
 // harness is a Store on memstorage. What it acknowledged is durable as far as it
 // goes, so that a crash is a new Store on the same engine.
-func harness() Harness {
+func harness() Harness { return harnessWith(memstorage.Options{Name: "memory"}) }
+
+func harnessWith(opts memstorage.Options) Harness {
 	m := &memory{engines: make(map[zodb.Storage]*memstorage.Engine)}
 	return Harness{
-		New:    m.empty,
+		New:    func(t testing.TB) zodb.Storage { return m.with(t, opts) },
 		Reopen: m.reopen,
 		Crash:  func(t testing.TB, s zodb.Storage, _ uint64) zodb.Storage { return m.reopen(t, s) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage {
 			engine := m.engineOf(t, s)
 			return m.open(t, engine, readOnlyEngine{engine})
 		},
-		Over:  func(t testing.TB, wrap func(zodb.Storage) zodb.Storage) zodb.Storage { return wrap(m.empty(t)) },
+		Over:  func(t testing.TB, wrap func(zodb.Storage) zodb.Storage) zodb.Storage { return wrap(m.with(t, opts)) },
 		Caps:  storeCaps,
 		Merge: counterMerge,
 	}
 }
 
 func TestStore(t *testing.T) { Run(t, harness()) }
+
+// What is overwritten is forgotten.
+func TestHistoryFree(t *testing.T) { Run(t, historyFree()) }
+
+func historyFree() Harness {
+	h := harnessWith(memstorage.Options{Name: "memory", HistoryFree: true})
+	h.Caps, h.HistoryFree = Without(h.Caps, CapUndoer), true
+	return h
+}
 
 // A transparent wrapper passes as well, with every ability adapted.
 func TestFaulty(t *testing.T) {

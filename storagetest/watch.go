@@ -13,7 +13,7 @@ import (
 var watchGroup = group{name: "watch", needs: []Cap{CapWatcher}, tests: []test{
 	{name: "Observe", run: testObserve},
 	{name: "OwnAndAll", run: testObserveConcurrent},
-	{name: "Gapless", needs: []Cap{CapIterator}, run: testObserveGapless},
+	{name: "Gapless", needs: []Cap{CapIterator}, history: true, run: testObserveGapless},
 	{name: "Visible", run: testObserveVisible},
 	{name: "NotAborted", run: testObserveNotAborted},
 	{name: "Stop", run: testObserveStop},
@@ -22,8 +22,8 @@ var watchGroup = group{name: "watch", needs: []Cap{CapWatcher}, tests: []test{
 	{name: "Restore", needs: []Cap{CapRestorer}, run: testObserveRestore},
 	{name: "ChangesSince", run: testChangesSince},
 	{name: "ChangesSinceUnknown", run: testChangesSinceUnknown},
-	{name: "Watch", needs: []Cap{CapIterator}, run: testWatch},
-	{name: "WatchWhileWriting", needs: []Cap{CapIterator}, run: testWatchWhileWriting},
+	{name: "Watch", needs: []Cap{CapIterator}, history: true, run: testWatch},
+	{name: "WatchWhileWriting", needs: []Cap{CapIterator}, history: true, run: testWatchWhileWriting},
 	{name: "WatchCancelled", run: testWatchCancelled},
 }}
 

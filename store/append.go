@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync/atomic"
 
 	"github.com/zaridb/zari/zodb"
@@ -120,6 +121,7 @@ func (s *Store) voteTogether(ctx context.Context, list []*txn) (int, error) {
 		return 0, err
 	}
 	last := s.lastKept()
+	earlier := make(map[zodb.OID]*write)
 	for i, t := range list {
 		if t.meta.TID <= last {
 			return i, errNotAfter(t.meta.TID, last)
@@ -129,7 +131,15 @@ func (s *Store) voteTogether(ctx context.Context, list []*txn) (int, error) {
 			t.writes[oid].Prev = serials[oid]
 			serials[oid] = last
 		}
-		s.oids.raise(t.order)
+		if err := t.keepReplaced(ctx, earlier); err != nil {
+			return i, err
+		}
+		if s.forgets() {
+			maps.Copy(earlier, t.writes)
+		}
+		if err := s.oids.raise(ctx, t.order); err != nil {
+			return i, err
+		}
 		if err := t.reserve(); err != nil {
 			return i, fmt.Errorf("transaction %v: %w", t.meta.TID, err)
 		}

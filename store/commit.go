@@ -124,6 +124,7 @@ func (c *committer) close() {
 	c.closed = true
 	c.wake.Broadcast()
 	c.mu.Unlock()
+	c.store.published.happened() // not any more
 	c.wg.Wait()
 }
 
@@ -225,6 +226,7 @@ func (c *committer) append(batch []*commit) {
 			continue
 		}
 		c.giveTID(x)
+		c.store.window.enter(x.txn.replaced, x.rec.TID)
 		txns = append(txns, x.rec)
 		commits = append(commits, x)
 	}
@@ -274,6 +276,7 @@ func (c *committer) fail(commits []*commit, err error) {
 			x.answered = true
 			x.done <- err // the locks stay until it is settled
 		}
+		c.store.published.happened() // not soon
 		return
 	}
 	for _, x := range commits {
@@ -402,6 +405,7 @@ func (c *committer) refused(batch []*commit, err error) {
 	c.mu.Lock()
 	c.shut = true
 	c.mu.Unlock()
+	c.store.published.happened() // never
 	for _, x := range batch {
 		if x.answered {
 			continue
@@ -443,7 +447,11 @@ func (s *Store) publishOne(x *commit) {
 	if x.committed != nil {
 		x.committed(tid)
 	}
+	if s.forgets() {
+		s.members.add(tid)
+	}
 	s.last.Store(uint64(tid))
 	s.observers.Unlock()
+	s.published.happened()
 	s.stats.commits.Add(1)
 }

@@ -30,6 +30,23 @@
 // An engine shows a transaction once it is durable, a Store once it is published:
 // every load is bounded by the last published tid.
 //
+// # Media that forget
+//
+// A [HistoryFree] medium has only the newest record of each object. For the snapshots
+// that clients have open the vote reads the states that will be overwritten, and they
+// enter a window of recent revisions before the append; if that fails they leave it.
+// A load asks the medium first, and then the window, so that there is no moment at
+// which neither has the revision. The window is bounded by bytes and by age
+// ([Options]). What is in neither is "no revision before", which a ZEO client hears as
+// None and answers by trying again with a newer snapshot. That is only said once the
+// transaction that overwrote the revision is published: else the client would try again
+// with the same one.
+//
+// What a Store offers is less then: no undo, one revision of history, and transactions
+// made up of the records that are left, read as of one moment, whose last transactions
+// are waited for if they are yet to be published. ChangesSince is complete: whatever was
+// overwritten is listed where it was written last.
+//
 // # When the medium does not answer
 //
 // If Append says zodb.ErrCommitUnknown, the transactions of that batch are in

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -54,6 +55,9 @@ func (s *Store) find(tid zodb.TID, scan iter.Seq2[*txnlog.Txn, error]) (*txnlog.
 
 // Transactions implements zodb.Iterator.
 func (s *Store) Transactions(ctx context.Context, start, stop zodb.TID) iter.Seq2[*zodb.Transaction, error] {
+	if s.forgets() {
+		return transactionsOf(s.wholeScan(ctx, start, cmp.Or(stop, zodb.MaxTID), Forward))
+	}
 	last := s.LastTID()
 	if stop != 0 {
 		last = min(stop, last)
@@ -73,12 +77,20 @@ func (s *Store) Transactions(ctx context.Context, start, stop zodb.TID) iter.Seq
 
 // Backward implements zodb.Iterator.
 func (s *Store) Backward(ctx context.Context, from zodb.TID) iter.Seq2[*zodb.Transaction, error] {
+	if s.forgets() {
+		from = cmp.Or(from, zodb.MaxTID)
+		return transactionsOf(s.wholeScan(ctx, from, from, Backward))
+	}
 	last := s.LastTID()
 	if from != 0 {
 		last = min(from, last)
 	}
+	return transactionsOf(s.scan(ctx, last, Backward))
+}
+
+func transactionsOf(scan iter.Seq2[*txnlog.Txn, error]) iter.Seq2[*zodb.Transaction, error] {
 	return func(yield func(*zodb.Transaction, error) bool) {
-		for t, err := range s.scan(ctx, last, Backward) {
+		for t, err := range scan {
 			if err != nil {
 				yield(nil, err)
 				return
@@ -115,6 +127,9 @@ func (s *Store) Current(ctx context.Context, asOf zodb.TID, from, to zodb.OID) i
 	if asOf != 0 {
 		last = min(asOf, last)
 	}
+	if s.forgets() {
+		return s.wholeCurrent(ctx, last, from, to)
+	}
 	return s.engine.Current(ctx, last, from, to)
 }
 
@@ -130,8 +145,12 @@ func (s *Store) LoadSerial(ctx context.Context, oid zodb.OID, serial zodb.TID) (
 	return rec.Data, nil
 }
 
-// History implements zodb.Historian by following the revisions back.
+// History implements zodb.Historian by following the revisions back. Of a medium that
+// forgets it is the newest.
 func (s *Store) History(ctx context.Context, oid zodb.OID, size int) ([]zodb.Revision, error) {
+	if s.forgets() {
+		size = min(size, 1)
+	}
 	var revisions []zodb.Revision
 	before := zodb.MaxTID
 	for len(revisions) < size {

@@ -10,9 +10,10 @@ import (
 
 // oids hands out object ids. They are reserved durably in blocks before the
 // first of a block is handed out, so that none is handed out twice even after a
-// crash.
+// crash. Where the medium has an OIDAllocator they come from there.
 type oids struct {
-	store *Store
+	store  *Store
+	medium *mediumOIDs // nil: they are reserved in Meta
 
 	reserving sync.Mutex // held while a block is made durable; guards Store.meta
 
@@ -32,6 +33,9 @@ func (s *Store) NewOIDs(ctx context.Context, n int) ([]zodb.OID, error) {
 	for {
 		if err := s.writable(); err != nil {
 			return nil, err
+		}
+		if s.oids.medium != nil {
+			return s.oids.medium.take(ctx, n)
 		}
 		list, limit, err := s.oids.take(n)
 		if list != nil || err != nil {
@@ -63,12 +67,16 @@ func (o *oids) take(n int) (list []zodb.OID, limit zodb.OID, err error) {
 }
 
 // raise makes sure that oids that clients chose themselves are not handed out.
-func (o *oids) raise(used []zodb.OID) {
+func (o *oids) raise(ctx context.Context, used []zodb.OID) error {
+	if o.medium != nil {
+		return o.medium.raise(ctx, used)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, oid := range used {
 		o.next = max(o.next, min(oid, lastOID)+1)
 	}
+	return nil
 }
 
 // reserve makes it durable that oids below limit may be in use.
@@ -102,6 +110,9 @@ func (o *oids) reserve(ctx context.Context, limit zodb.OID) error {
 // giveBack returns the rest of the block at a clean end, when the committer has
 // ended. If it fails a block is lost, no more.
 func (o *oids) giveBack() {
+	if o.medium != nil {
+		return
+	}
 	o.reserving.Lock()
 	defer o.reserving.Unlock()
 	o.mu.Lock()

@@ -37,6 +37,12 @@ type Options struct {
 	// that is larger goes alone.
 	BatchBytes int64
 
+	// WindowBytes and WindowAge bound what is kept of overwritten states where the
+	// medium forgets them (HistoryFree), for the snapshots that clients have open.
+	// Default 64 MiB and 10 minutes.
+	WindowBytes int64
+	WindowAge   time.Duration
+
 	Resolver Resolver // nil: every conflict goes to the client
 	Gate     Gate     // nil: what is durable is published
 	Clock    Clock    // default time.Now
@@ -52,6 +58,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.BatchBytes == 0 {
 		o.BatchBytes = 64 << 20
+	}
+	if o.WindowBytes == 0 {
+		o.WindowBytes = 64 << 20
+	}
+	if o.WindowAge == 0 {
+		o.WindowAge = 10 * time.Minute
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

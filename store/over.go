@@ -42,10 +42,10 @@ func (o *overlay) serials(ctx context.Context, serials map[zodb.OID]zodb.TID) er
 	return nil
 }
 
-// loadBefore is Engine.LoadBefore. Where there is no revision here before tid, it
+// loadBefore is Store.revisionBefore. Where there is no revision here before tid, it
 // is the one below.
 func (t *txn) loadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (rec zodb.Record, below bool, err error) {
-	rec, err = t.store.engine.LoadBefore(ctx, oid, tid)
+	rec, err = t.store.revisionBefore(ctx, oid, tid)
 	missing, ok := errors.AsType[*zodb.NoObjectError](err)
 	if t.over.base == nil || !ok || missing.DeletedAt != 0 {
 		return rec, false, err

@@ -22,7 +22,10 @@ type Store struct {
 	locks     *lockTable
 	committer *committer
 	oids      oids
+	window    *window // nil if the medium forgets nothing
+	members   members // used if it forgets
 	observers observers
+	published turn // happens when LastTID has moved, or will not soon
 	outcomes  outcomes
 	stats     stats
 
@@ -82,15 +85,20 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Store, error) {
 	if b, ok := engine.(BlobEngine); ok && b.HasBlobs() {
 		s.blobs = b
 	}
+	if h, ok := engine.(HistoryFree); ok && h.HistoryFree() {
+		s.window = newWindow(&s.opts)
+		s.opts.Without |= Undo // there is nothing to go back to
+	}
 	head, maxOID := engine.Head()
 	s.visible.Store(uint64(head))
 	s.last.Store(uint64(head))
 	s.tokens = zodb.NewTokens()
 	s.oids = oids{store: s, next: max(min(maxOID, lastOID)+1, meta.NextOID), reserved: meta.NextOID}
 	s.floor = max(head, meta.TIDFloor)
+	s.members.since = head
 	s.committer = newCommitter(s, s.floor)
 	s.warnFuture(head)
-	if err := s.nameDatabase(ctx); err != nil {
+	if err := s.prepare(ctx, maxOID); err != nil {
 		s.committer.close()
 		engine.Close()
 		return nil, err
@@ -98,12 +106,27 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// nameDatabase gives a database without a UUID one.
-func (s *Store) nameDatabase(ctx context.Context) error {
+// prepare makes the medium fit for the first commit: its oids are past those in use,
+// and it has a name.
+func (s *Store) prepare(ctx context.Context, maxOID zodb.OID) error {
 	s.uuid = s.meta.UUID
-	if s.readOnly || s.uuid != [16]byte{} {
+	if s.readOnly {
 		return nil
 	}
+	if a, ok := s.engine.(OIDAllocator); ok {
+		s.oids.medium = &mediumOIDs{medium: a}
+		if err := s.oids.raise(ctx, []zodb.OID{maxOID}); err != nil {
+			return err
+		}
+	}
+	if s.uuid != [16]byte{} {
+		return nil
+	}
+	return s.nameDatabase(ctx)
+}
+
+// nameDatabase gives a database a UUID.
+func (s *Store) nameDatabase(ctx context.Context) error {
 	rand.Read(s.uuid[:])
 	s.uuid[6] = s.uuid[6]&0x0f | 0x40 // version 4, RFC 9562
 	s.uuid[8] = s.uuid[8]&0x3f | 0x80
@@ -176,21 +199,30 @@ func (s *Store) Stats() Stats {
 func (s *Store) LastTID() zodb.TID { return zodb.TID(s.last.Load()) }
 
 // LoadBefore implements zodb.Storage: the engine's answer, as it was just after
-// the last published transaction.
+// the last published transaction. What the medium has forgotten is in the window for
+// a while; then it is a *zodb.NoObjectError, "no revision before".
 func (s *Store) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zodb.Record, error) {
 	if s.closed.Load() {
 		return zodb.Record{}, zodb.ErrClosed
+	}
+	if s.forgets() {
+		return s.loadRecent(ctx, oid, tid)
 	}
 	asOf := zodb.TID(s.visible.Load())
 	rec, err := s.engine.LoadBefore(ctx, oid, min(tid, asOf+1))
 	if err != nil {
 		return zodb.Record{}, err
 	}
+	return asOfPublished(rec, asOf), nil
+}
+
+// asOfPublished is a record as one sees it who knows the transactions up to asOf.
+func asOfPublished(rec zodb.Record, asOf zodb.TID) zodb.Record {
 	if rec.Next > asOf {
 		rec.Next = 0
 	}
 	rec.AsOf = asOf
-	return rec, nil
+	return rec
 }
 
 // Begin implements zodb.Storage.

@@ -47,6 +47,8 @@ type txn struct {
 	undone  []*txnlog.Txn // the transactions of undos
 	applied int           // how many of them are among the writes already
 
+	replaced []*replaced // what the transaction overwrites, where the medium forgets it
+
 	resolved []zodb.OID // merged or undone, in this vote or an earlier one
 }
 
@@ -214,6 +216,7 @@ func (t *txn) Abort() {
 // nobody else uses the transaction, but for its phase, which is the caller's.
 func (t *txn) giveUp() {
 	t.store.outcomes.put(t.meta.Token, 0)
+	t.store.window.leave(t.replaced)
 	t.free()
 	t.dropBlobs()
 }

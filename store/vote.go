@@ -63,7 +63,12 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 	if len(votes.Conflicts) > 0 {
 		return votes, nil
 	}
-	t.store.oids.raise(t.order)
+	if err := t.keepReplaced(ctx, nil); err != nil {
+		return zodb.Votes{}, err
+	}
+	if err := t.store.oids.raise(ctx, t.order); err != nil {
+		return zodb.Votes{}, err
+	}
 	return votes, t.reserve()
 }
 

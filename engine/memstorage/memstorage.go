@@ -26,6 +26,10 @@ type Options struct {
 	Name  string     // for people
 	Blobs *blobs.Dir // where blobs are kept; nil: there are none
 
+	// HistoryFree makes the database forget what is overwritten, as
+	// store.HistoryFree says.
+	HistoryFree bool
+
 	// References finds the oids that a record refers to. Without it, Pack cannot
 	// collect garbage.
 	References func(data []byte, dst []zodb.OID) ([]zodb.OID, error)
@@ -51,10 +55,11 @@ type revision struct {
 }
 
 var (
-	_ store.Engine     = (*Engine)(nil)
-	_ store.Packer     = (*Engine)(nil)
-	_ store.BlobEngine = (*Engine)(nil)
-	_ store.Describer  = (*Engine)(nil)
+	_ store.Engine      = (*Engine)(nil)
+	_ store.HistoryFree = (*Engine)(nil)
+	_ store.Packer      = (*Engine)(nil)
+	_ store.BlobEngine  = (*Engine)(nil)
+	_ store.Describer   = (*Engine)(nil)
 )
 
 // New returns an empty database.
@@ -104,9 +109,7 @@ func (e *Engine) Serials(_ context.Context, oids []zodb.OID) ([]zodb.TID, error)
 	defer e.mu.RUnlock()
 	tids := make([]zodb.TID, len(oids))
 	for i, oid := range oids {
-		if revs := e.revisions[oid]; len(revs) > 0 {
-			tids[i] = revs[len(revs)-1].tid
-		}
+		tids[i] = newest(e.revisions[oid])
 	}
 	return tids, nil
 }
@@ -134,6 +137,14 @@ func (e *Engine) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zo
 	return rec, nil
 }
 
+// newest returns the tid of the newest revision, 0 if there is none.
+func newest(revs []revision) zodb.TID {
+	if len(revs) == 0 {
+		return 0
+	}
+	return revs[len(revs)-1].tid
+}
+
 // before returns how many of the revisions are older than tid.
 func before(revs []revision, tid zodb.TID) int {
 	return sort.Search(len(revs), func(i int) bool { return revs[i].tid >= tid })
@@ -148,6 +159,9 @@ func (e *Engine) Append(_ context.Context, batch []*txnlog.Txn, meta *store.Meta
 		}
 		e.mu.Lock()
 		e.add(kept)
+		if e.opts.HistoryFree {
+			e.forget(kept)
+		}
 		e.mu.Unlock()
 	}
 	if meta != nil {
@@ -162,6 +176,9 @@ func (e *Engine) Append(_ context.Context, batch []*txnlog.Txn, meta *store.Meta
 func (e *Engine) keep(t *txnlog.Txn) (*txnlog.Txn, error) {
 	kept := *t
 	kept.Size = 0
+	if e.opts.HistoryFree {
+		kept = txnlog.Txn{TID: t.TID, Status: ' '}
+	}
 	kept.Records = slices.Clone(t.Records)
 	for i := range kept.Records {
 		r := &kept.Records[i]
@@ -170,6 +187,9 @@ func (e *Engine) keep(t *txnlog.Txn) (*txnlog.Txn, error) {
 			return nil, err
 		}
 		r.Data, r.Spooled = data, nil
+		if e.opts.HistoryFree {
+			r.From = 0 // that revision is gone, or will be
+		}
 		kept.Size += int64(len(data))
 		if r.Blob == "" || e.opts.Blobs == nil {
 			continue
@@ -226,6 +246,11 @@ func (e *Engine) Current(ctx context.Context, asOf zodb.TID, from, to zodb.OID) 
 				continue
 			}
 			rec, err := e.LoadBefore(ctx, oid, asOf+1)
+			if e.forgotten(err) {
+				e.mu.RLock()
+				rec.Serial, err = newest(e.revisions[oid]), nil
+				e.mu.RUnlock()
+			}
 			if _, missing := err.(*zodb.NoObjectError); missing {
 				continue
 			}
