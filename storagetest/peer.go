@@ -88,6 +88,8 @@ func testPeerRace(t *T) {
 	p := t.peer()
 	t.commit(incBoth.initial()...)
 	t.synced(p)
-	race(t, 50, func(i int) zodb.Storage { return []zodb.Storage{t.S, p}[i%2] }, incBoth, incBoth.watchLoads)
+	m := incBoth
+	m.forgets = t.H.HistoryFree
+	race(t, 50, func(i int) zodb.Storage { return []zodb.Storage{t.S, p}[i%2] }, m, m.watchLoads)
 	t.synced(t.S)
 }

@@ -25,6 +25,8 @@ type model struct {
 	objects int
 	next    func(values []int)
 	holds   func(values []int) bool
+
+	forgets bool // others may overwrite what one is about to read
 }
 
 // incBoth increments two objects together.
@@ -111,6 +113,22 @@ func (m model) snapshot(ctx context.Context, s zodb.Storage, at zodb.TID) ([]zod
 	return records, values, nil
 }
 
+// newest is the newest snapshot. Where others overwrite what is about to be read, it
+// may take more than one attempt; but never with the same tid.
+func (m model) newest(ctx context.Context, s zodb.Storage) ([]zodb.Record, []int, error) {
+	for {
+		at := s.LastTID()
+		records, values, err := m.snapshot(ctx, s, at)
+		missing, ok := errors.AsType[*zodb.NoObjectError](err)
+		if !m.forgets || !ok || !missing.Known || missing.DeletedAt != 0 {
+			return records, values, err
+		}
+		if s.LastTID() == at {
+			return nil, nil, fmt.Errorf("%w, and what has overwritten it is not published", err)
+		}
+	}
+}
+
 func (m model) broken(at zodb.TID, records []zodb.Record, values []int) error {
 	serials := make([]zodb.TID, len(records))
 	for i, r := range records {
@@ -122,7 +140,7 @@ func (m model) broken(at zodb.TID, records []zodb.Record, values []int) error {
 // change commits n steps; those that conflict count as tried.
 func (m model) change(ctx context.Context, s zodb.Storage, n int) error {
 	for range n {
-		records, values, err := m.snapshot(ctx, s, s.LastTID())
+		records, values, err := m.newest(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -141,7 +159,7 @@ func (m model) change(ctx context.Context, s zodb.Storage, n int) error {
 // watchLoads looks at the newest state again and again.
 func (m model) watchLoads(ctx context.Context, s zodb.Storage, line *finishLine) error {
 	return line.look(func() error {
-		_, _, err := m.snapshot(ctx, s, s.LastTID())
+		_, _, err := m.newest(ctx, s)
 		return err
 	})
 }

@@ -248,8 +248,8 @@ func testChangesSince(t *T) {
 func testChangesSinceUnknown(t *T) {
 	tids := t.revisions(1, 3)
 	for _, after := range []zodb.TID{tids[2] + 1, tids[1] + 1, tids[0] - 1, zodb.MaxTID} {
-		if slices.Contains(tids, after) {
-			continue
+		if slices.Contains(tids, after) || t.H.HistoryFree && t.has(CapSyncer) && after <= tids[2] {
+			continue // it is one, or one that another writer may have committed and overwritten
 		}
 		oids, _, err := ability[zodb.Watcher](t, t.S).ChangesSince(t.ctx, after)
 		if !errors.Is(err, zodb.ErrUnknownPosition) {

@@ -164,6 +164,13 @@ func (s *Store) serialsBefore(ctx context.Context, list []*txn) (map[zodb.OID]zo
 			}
 		}
 	}
+	if s.locker != nil {
+		modes := make(map[zodb.OID]lockMode, len(oids))
+		for _, oid := range oids {
+			modes[oid] = exclusive
+		}
+		return list[0].lockMedium(ctx, modes)
+	}
 	tids, err := s.engine.Serials(ctx, oids)
 	if err != nil {
 		return nil, err

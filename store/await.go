@@ -39,6 +39,9 @@ func (t *turn) happened() {
 // awaitPublished waits until a transaction that is durable is published, or why it will
 // not be soon.
 func (s *Store) awaitPublished(ctx context.Context, tid zodb.TID) error {
+	if s.LastTID() < tid {
+		s.committer.hurry()
+	}
 	for {
 		turn := s.published.wait()
 		if s.LastTID() >= tid {

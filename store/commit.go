@@ -13,7 +13,7 @@ import (
 	"github.com/zaridb/zari/zodb"
 )
 
-// commit is a voted transaction on its way through the committer, or a meta to
+// commit is a voted transaction on its way through a committer, or a meta to
 // be written (then txn and rec are nil).
 type commit struct {
 	txn       *txn
@@ -22,6 +22,14 @@ type commit struct {
 	meta      *Meta
 	done      chan error // gets one answer
 	answered  bool       // it has got it: the fate was not known then
+}
+
+// answer answers Finish, once.
+func (c *commit) answer(err error) {
+	if !c.answered {
+		c.answered = true
+		c.done <- err
+	}
 }
 
 func (c *commit) bytes() (n int64) {
@@ -37,9 +45,33 @@ func (c *commit) bytes() (n int64) {
 // maxGather bounds how long an append waits for company.
 const maxGather = time.Millisecond
 
-// committer appends and publishes. It has two goroutines: the appender, which
-// alone calls Engine.Append, and the publisher.
-type committer struct {
+// committer takes transactions from Finish to their publication: an appender where
+// nobody else writes to the medium, and a follower where others do.
+type committer interface {
+	// ready tells why there is no sense in voting now, nil if there is.
+	ready() error
+	// votedNow counts a transaction that has voted, and returns when that was; notSoon
+	// takes that back.
+	votedNow() (epoch uint64)
+	notSoon(epoch uint64)
+
+	// add takes a commit, which will be answered. With an error nothing was done.
+	add(c *commit) error
+	// addTogether takes commits that nobody has counted as voted, with nothing in
+	// between.
+	addTogether(list []*commit) error
+
+	// hurry publishes what is durable by now as soon as can be.
+	hurry()
+	// close lets what was added finish, and waits for it.
+	close()
+	// settledAtEnd reports whether nothing was in doubt after close.
+	settledAtEnd() bool
+}
+
+// appender is the committer of a medium to which nobody else writes. It has two
+// goroutines: one appends, and alone calls Engine.Append, and one publishes.
+type appender struct {
 	store *Store
 
 	mu      sync.Mutex
@@ -58,8 +90,8 @@ type committer struct {
 	wg      sync.WaitGroup
 }
 
-func newCommitter(s *Store, head zodb.TID) *committer {
-	c := &committer{store: s, publish: make(chan []*commit, 16)}
+func newAppender(s *Store, head zodb.TID) *appender {
+	c := &appender{store: s, publish: make(chan []*commit, 16)}
 	c.wake.L = &c.mu
 	c.given.Store(uint64(head))
 	c.wg.Go(c.appendLoop)
@@ -67,12 +99,11 @@ func newCommitter(s *Store, head zodb.TID) *committer {
 	return c
 }
 
-func (c *committer) lastGiven() zodb.TID { return zodb.TID(c.given.Load()) }
+func (c *appender) lastGiven() zodb.TID { return zodb.TID(c.given.Load()) }
 
 var errInDoubt = errors.New("the storage's medium did not say whether the last commit is kept; commits resume when that is settled")
 
-// ready reports why there is no sense in voting now, nil if there is.
-func (c *committer) ready() error {
+func (c *appender) ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.refusal()
@@ -80,7 +111,7 @@ func (c *committer) ready() error {
 
 // refusal tells why nothing can be committed now, nil if something can. c.mu is
 // held.
-func (c *committer) refusal() error {
+func (c *appender) refusal() error {
 	switch {
 	case c.closed:
 		return zodb.ErrClosed
@@ -90,8 +121,7 @@ func (c *committer) refusal() error {
 	return nil
 }
 
-// add queues a commit.
-func (c *committer) add(x *commit) error {
+func (c *appender) add(x *commit) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.refusal(); err != nil {
@@ -105,9 +135,7 @@ func (c *committer) add(x *commit) error {
 	return nil
 }
 
-// addTogether queues commits that nobody has counted as voted, with nothing in
-// between.
-func (c *committer) addTogether(list []*commit) error {
+func (c *appender) addTogether(list []*commit) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.refusal(); err != nil {
@@ -118,8 +146,10 @@ func (c *committer) addTogether(list []*commit) error {
 	return nil
 }
 
-// close lets what is queued finish, and waits for it.
-func (c *committer) close() {
+// hurry has nothing to do: the publisher is at it.
+func (c *appender) hurry() {}
+
+func (c *appender) close() {
 	c.mu.Lock()
 	c.closed = true
 	c.wake.Broadcast()
@@ -128,14 +158,13 @@ func (c *committer) close() {
 	c.wg.Wait()
 }
 
-// settledAtEnd reports whether nothing was in doubt when the committer ended.
-func (c *committer) settledAtEnd() bool {
+func (c *appender) settledAtEnd() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !c.doubt && !c.shut
 }
 
-func (c *committer) appendLoop() {
+func (c *appender) appendLoop() {
 	defer close(c.publish)
 	for {
 		batch := c.next()
@@ -150,7 +179,7 @@ func (c *committer) appendLoop() {
 }
 
 // next waits for commits and takes as many as make a good batch; nil when closed.
-func (c *committer) next() []*commit {
+func (c *appender) next() []*commit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.queue) == 0 {
@@ -175,7 +204,7 @@ func (c *committer) next() []*commit {
 // they then share the append. It waits no longer than an append takes, and not for
 // clients that dawdle: who voted before the last append is not waited for. c.mu is
 // held.
-func (c *committer) gather() {
+func (c *appender) gather() {
 	limit := min(c.took, maxGather)
 	if c.soon[0]+c.soon[1] <= 0 || limit <= 0 {
 		return
@@ -193,22 +222,20 @@ func (c *committer) gather() {
 	timer.Stop()
 }
 
-// votedNow counts a transaction that has voted, and returns when that was.
-func (c *committer) votedNow() (epoch uint64) {
+func (c *appender) votedNow() (epoch uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.soon[c.epoch%2]++
 	return c.epoch
 }
 
-// notSoon takes back what votedNow counted.
-func (c *committer) notSoon(epoch uint64) {
+func (c *appender) notSoon(epoch uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.notSoonLocked(epoch)
 }
 
-func (c *committer) notSoonLocked(epoch uint64) {
+func (c *appender) notSoonLocked(epoch uint64) {
 	if epoch+1 >= c.epoch {
 		c.soon[epoch%2]--
 		c.wake.Signal()
@@ -216,7 +243,7 @@ func (c *committer) notSoonLocked(epoch uint64) {
 }
 
 // append makes a batch durable and hands it to the publisher.
-func (c *committer) append(batch []*commit) {
+func (c *appender) append(batch []*commit) {
 	var meta *Meta
 	txns := make([]*txnlog.Txn, 0, len(batch))
 	commits := batch[:0:0]
@@ -257,7 +284,7 @@ func (c *committer) append(batch []*commit) {
 }
 
 // giveTID gives the next tid, unless the transaction brought its own.
-func (c *committer) giveTID(x *commit) {
+func (c *appender) giveTID(x *commit) {
 	if x.rec.TID == 0 {
 		x.rec.TID = zodb.NextTID(c.store.opts.Clock(), c.lastGiven())
 	}
@@ -265,7 +292,7 @@ func (c *committer) giveTID(x *commit) {
 }
 
 // fail ends the transactions that are not durable, or puts them in doubt.
-func (c *committer) fail(commits []*commit, err error) {
+func (c *appender) fail(commits []*commit, err error) {
 	if errors.Is(err, zodb.ErrCommitUnknown) {
 		c.mu.Lock()
 		c.doubt = true
@@ -273,8 +300,7 @@ func (c *committer) fail(commits []*commit, err error) {
 		c.refuseMetas()
 		c.mu.Unlock()
 		for _, x := range commits {
-			x.answered = true
-			x.done <- err // the locks stay until it is settled
+			x.answer(err) // the locks stay until it is settled
 		}
 		c.store.published.happened() // not soon
 		return
@@ -288,7 +314,7 @@ func (c *committer) fail(commits []*commit, err error) {
 // refuseMetas answers for the metas that wait behind an append in doubt: those
 // who asked for them can do something else. Transactions wait, for they have
 // voted. c.mu is held.
-func (c *committer) refuseMetas() {
+func (c *appender) refuseMetas() {
 	c.queue = slices.DeleteFunc(c.queue, func(x *commit) bool {
 		if x.rec == nil {
 			x.done <- errInDoubt
@@ -299,7 +325,7 @@ func (c *committer) refuseMetas() {
 
 // settle asks the engine what became of an append in doubt, again and again,
 // until it is known; false if the store was closed before.
-func (c *committer) settle() bool {
+func (c *appender) settle() bool {
 	c.mu.Lock()
 	doubt, commits := c.doubt, c.inDoubt
 	c.mu.Unlock()
@@ -323,7 +349,7 @@ func (c *committer) settle() bool {
 	}
 }
 
-func (c *committer) trySettle() (zodb.TID, error) {
+func (c *appender) trySettle() (zodb.TID, error) {
 	settler, ok := c.store.engine.(Settler)
 	if !ok {
 		return 0, errors.New("this storage must be reopened")
@@ -332,7 +358,7 @@ func (c *committer) trySettle() (zodb.TID, error) {
 }
 
 // settled publishes what turned out to be durable and ends the rest.
-func (c *committer) settled(head zodb.TID, commits []*commit) {
+func (c *appender) settled(head zodb.TID, commits []*commit) {
 	n := 0
 	for n < len(commits) && commits[n].rec.TID <= head {
 		n++
@@ -349,7 +375,7 @@ func (c *committer) settled(head zodb.TID, commits []*commit) {
 }
 
 // abandon ends transactions whose fate this process will not learn.
-func (c *committer) abandon(commits []*commit) {
+func (c *appender) abandon(commits []*commit) {
 	for _, x := range commits {
 		x.txn.free()
 	}
@@ -366,7 +392,7 @@ func (c *committer) abandon(commits []*commit) {
 }
 
 // waitClosed waits for d and reports whether the store was closed meanwhile.
-func (c *committer) waitClosed(d time.Duration) bool {
+func (c *appender) waitClosed(d time.Duration) bool {
 	over := false // the timer may fire before the wait begins
 	timer := time.AfterFunc(d, func() {
 		c.mu.Lock()
@@ -383,7 +409,7 @@ func (c *committer) waitClosed(d time.Duration) bool {
 	return c.closed
 }
 
-func (c *committer) publishLoop() {
+func (c *appender) publishLoop() {
 	var shut error // why the gate refused a batch: those appended by then follow it
 	for batch := range c.publish {
 		if gate := c.store.opts.Gate; gate != nil && shut == nil {
@@ -400,58 +426,13 @@ func (c *committer) publishLoop() {
 // refused answers for a batch that is durable here but was not let through the
 // gate: whether it will be kept is decided elsewhere, so it is never shown, its
 // locks stay, and nothing can be committed after it.
-func (c *committer) refused(batch []*commit, err error) {
+func (c *appender) refused(batch []*commit, err error) {
 	c.store.opts.Logger.Error("commits were appended but may not be published; the storage stops taking commits", "err", err)
 	c.mu.Lock()
 	c.shut = true
 	c.mu.Unlock()
 	c.store.published.happened() // never
 	for _, x := range batch {
-		if x.answered {
-			continue
-		}
-		x.done <- errors.Join(zodb.ErrCommitUnknown, err)
+		x.answer(errors.Join(zodb.ErrCommitUnknown, err))
 	}
-}
-
-// publish shows a durable batch, one transaction after the other in tid order.
-func (s *Store) publish(batch []*commit) {
-	for _, x := range batch {
-		if planted.UnlockBeforeInvalidation {
-			x.txn.free()
-			planted.Stall()
-		}
-		s.publishOne(x)
-		x.txn.free()
-		if !x.answered {
-			x.done <- nil
-		}
-	}
-}
-
-func (s *Store) publishOne(x *commit) {
-	tid := x.rec.TID
-	change := zodb.Change{TID: tid, Token: x.rec.Token, OIDs: make([]zodb.OID, len(x.rec.Records))}
-	for i := range x.rec.Records {
-		change.OIDs[i] = x.rec.Records[i].OID
-	}
-	s.observers.Lock()
-	s.visible.Store(uint64(tid))
-	if planted.ViewLeak {
-		planted.Stall()
-	}
-	s.outcomes.put(x.rec.Token, tid)
-	for _, o := range s.observers.list {
-		o.fn(change)
-	}
-	if x.committed != nil {
-		x.committed(tid)
-	}
-	if s.forgets() {
-		s.members.add(tid)
-	}
-	s.last.Store(uint64(tid))
-	s.observers.Unlock()
-	s.published.happened()
-	s.stats.commits.Add(1)
 }

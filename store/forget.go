@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/zaridb/zari/internal/planted"
 	"github.com/zaridb/zari/txnlog"
 	"github.com/zaridb/zari/zodb"
 )
@@ -63,13 +64,10 @@ func (s *Store) loadRecent(ctx context.Context, oid zodb.OID, tid zodb.TID) (zod
 		if serr != nil {
 			return zodb.Record{}, serr
 		}
-		if newest[0] <= asOf || s.beingPublished(bound) {
+		if newest[0] <= asOf || s.beingPublished(bound) || planted.NoneBeforePublication {
 			return zodb.Record{}, err
 		}
-		if werr := s.awaitPublished(ctx, newest[0]); werr != nil {
-			return zodb.Record{}, werr
-		}
-		if bound == tid {
+		if err := s.awaitPublished(ctx, newest[0]); err != nil {
 			return zodb.Record{}, err
 		}
 	}
@@ -179,7 +177,7 @@ func (m *members) mayHave(tid zodb.TID) bool {
 // recentChanges is ChangesSince of a medium that forgets. What was overwritten is listed
 // where it was written last, which may be in a transaction that is not published yet.
 func (s *Store) recentChanges(ctx context.Context, after, last zodb.TID) ([]zodb.OID, zodb.TID, error) {
-	if !s.members.mayHave(after) {
+	if s.follower == nil && !s.members.mayHave(after) {
 		return nil, 0, zodb.ErrUnknownPosition
 	}
 	var oids []zodb.OID
@@ -217,21 +215,32 @@ func (s *Store) wholeScan(ctx context.Context, from, stop zodb.TID, dir Directio
 	}
 }
 
+// replacedCurrent returns what was in the place of a record as of asOf, without data if
+// that is nothing.
+func (s *Store) replacedCurrent(ctx context.Context, c zodb.Current, asOf zodb.TID) (zodb.Current, error) {
+	r, ok := s.window.before(c.OID, asOf+1)
+	if !ok { // it may only just be on its way there
+		if err := s.awaitPublished(ctx, c.Serial); err != nil {
+			return c, err
+		}
+		r, ok = s.window.before(c.OID, asOf+1)
+	}
+	if !ok {
+		return c, fmt.Errorf("object %v as of %v: it has been overwritten since by %v, and what was before is kept no longer; begin again with a newer state",
+			c.OID, asOf, c.Serial)
+	}
+	return zodb.Current{OID: c.OID, Serial: r.serial, Data: r.data}, nil
+}
+
 // wholeCurrent fills in, from the window, what a medium that forgets has no more of
 // the state as of asOf.
 func (s *Store) wholeCurrent(ctx context.Context, asOf zodb.TID, from, to zodb.OID) iter.Seq2[zodb.Current, error] {
 	return func(yield func(zodb.Current, error) bool) {
 		for c, err := range s.engine.Current(ctx, asOf, from, to) {
 			if err == nil && c.Serial > asOf {
-				r, ok := s.window.before(c.OID, asOf+1)
-				if ok && r.data == nil {
+				if c, err = s.replacedCurrent(ctx, c, asOf); err == nil && c.Data == nil {
 					continue // there was no such object
 				}
-				if !ok {
-					err = fmt.Errorf("object %v as of %v: it has been overwritten since by %v, and what was before is kept no longer; begin again with a newer state",
-						c.OID, asOf, c.Serial)
-				}
-				c.Serial, c.Data = r.serial, r.data
 			}
 			if err != nil {
 				yield(zodb.Current{}, err)

@@ -38,6 +38,9 @@ func (s *Store) ChangesSince(ctx context.Context, after zodb.TID) ([]zodb.OID, z
 	if after > last {
 		return nil, 0, zodb.ErrUnknownPosition
 	}
+	if s.follower != nil {
+		return s.follower.changesSince(ctx, after, last)
+	}
 	if s.forgets() {
 		return s.recentChanges(ctx, after, last)
 	}

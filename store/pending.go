@@ -95,11 +95,11 @@ func (p *pending) Current(oid zodb.OID) ([]byte, error) {
 		if _, ok := s.locks.tryExtend(p.txn.locks, map[zodb.OID]lockMode{oid: shared}); !ok {
 			return nil, &zodb.ConflictError{OID: oid, Reason: "object is locked by another transaction"}
 		}
-		tids, err := s.engine.Serials(p.ctx, []zodb.OID{oid})
+		serials, err := p.txn.serials(p.ctx, map[zodb.OID]lockMode{oid: shared})
 		if err != nil {
 			return nil, err
 		}
-		p.serials[oid] = tids[0]
+		p.serials[oid] = serials[oid]
 	}
 	return p.Revision(oid, p.serials[oid])
 }

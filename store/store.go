@@ -20,7 +20,9 @@ type Store struct {
 	uuid   [16]byte
 
 	locks     *lockTable
-	committer *committer
+	committer committer
+	follower  *follower // the committer where others write to the medium too, else nil
+	locker    Locker    // likewise; nil also if the store is read-only
 	oids      oids
 	window    *window // nil if the medium forgets nothing
 	members   members // used if it forgets
@@ -96,14 +98,40 @@ func Open(ctx context.Context, engine Engine, opts Options) (*Store, error) {
 	s.oids = oids{store: s, next: max(min(maxOID, lastOID)+1, meta.NextOID), reserved: meta.NextOID}
 	s.floor = max(head, meta.TIDFloor)
 	s.members.since = head
-	s.committer = newCommitter(s, s.floor)
 	s.warnFuture(head)
+	if err := s.startCommitter(); err != nil {
+		engine.Close()
+		return nil, err
+	}
 	if err := s.prepare(ctx, maxOID); err != nil {
 		s.committer.close()
 		engine.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// startCommitter starts the committer that the medium asks for.
+func (s *Store) startCommitter() error {
+	f, ok := s.engine.(Follower)
+	if !ok || !f.Follows() {
+		s.committer = newAppender(s, s.floor)
+		return nil
+	}
+	locker, ok := s.engine.(Locker)
+	_, allocates := s.engine.(OIDAllocator)
+	switch {
+	case !s.readOnly && !(ok && allocates):
+		return fmt.Errorf("%s: the storage cannot be written by several servers", s.name)
+	case s.opts.Gate != nil:
+		return fmt.Errorf("%s: what several servers write cannot be held back for replication", s.name)
+	}
+	if !s.readOnly {
+		s.locker = locker
+	}
+	s.follower = newFollower(s, f, zodb.TID(s.visible.Load()))
+	s.committer = s.follower
+	return nil
 }
 
 // prepare makes the medium fit for the first commit: its oids are past those in use,
@@ -119,8 +147,8 @@ func (s *Store) prepare(ctx context.Context, maxOID zodb.OID) error {
 			return err
 		}
 	}
-	if s.uuid != [16]byte{} {
-		return nil
+	if s.uuid != [16]byte{} || s.follower != nil {
+		return nil // where several servers open a database at once it is not theirs to name
 	}
 	return s.nameDatabase(ctx)
 }
@@ -159,6 +187,8 @@ func (s *Store) As(target any) bool {
 		return zodb.SetAs[zodb.Historian](p, s)
 	case *zodb.Outcomer:
 		return zodb.SetAs[zodb.Outcomer](p, s)
+	case *zodb.Syncer:
+		return s.follower != nil && zodb.SetAs[zodb.Syncer](p, s.follower)
 	case *zodb.RecordIterator:
 		return s.offers(Records) && zodb.SetAs[zodb.RecordIterator](p, s)
 	case *zodb.Undoer:

@@ -43,6 +43,7 @@ type txn struct {
 	rec     *txnlog.Txn // what Finish appends, from the vote on
 	votedIn uint64      // the committer's epoch at the vote
 	locks   *lockRequest
+	held    Lock          // in the medium, where others write to it too
 	release func()        // gives reserved space back
 	undone  []*txnlog.Txn // the transactions of undos
 	applied int           // how many of them are among the writes already
@@ -224,6 +225,10 @@ func (t *txn) giveUp() {
 // free frees what the transaction holds. It does not touch staged blobs, which
 // the engine may have moved by now.
 func (t *txn) free() {
+	if t.held != nil {
+		t.held.Release()
+		t.held = nil
+	}
 	if t.locks != nil {
 		t.store.locks.release(t.locks)
 		t.locks = nil

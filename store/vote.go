@@ -131,6 +131,13 @@ func (t *txn) anyOID() zodb.OID {
 // serials returns the newest serial of every object that is locked: the one here,
 // or else the one below.
 func (t *txn) serials(ctx context.Context, modes map[zodb.OID]lockMode) (map[zodb.OID]zodb.TID, error) {
+	if t.store.locker != nil {
+		serials, err := t.lockMedium(ctx, modes)
+		if err != nil {
+			return nil, err
+		}
+		return serials, t.over.serials(ctx, serials)
+	}
 	oids := make([]zodb.OID, 0, len(modes))
 	for oid := range modes {
 		if oid != wholeStorage {

@@ -12,8 +12,10 @@ import (
 // window keeps what was overwritten lately, for a medium that forgets it: of each
 // object a chain of revisions, oldest first, that open snapshots can still read.
 //
-// A revision enters before the medium can forget it, which is before it is known
-// whether the transaction that replaces it will be kept. So it leaves again if not.
+// Where this Store alone writes, a revision enters before the medium can forget it, which
+// is before it is known whether the transaction that replaces it will be kept: if not it
+// leaves again. Where others write too, it enters when that is known: until then it is
+// not even certain that it was the newest.
 type window struct {
 	bytes int64         // bound of what is kept
 	age   time.Duration // bound of how long
@@ -29,7 +31,7 @@ type window struct {
 type replaced struct {
 	oid    zodb.OID
 	serial zodb.TID // 0: there was no such object
-	next   zodb.TID // who replaced it, 0 as long as that is not known
+	next   zodb.TID // who replaced it
 	data   []byte   // nil: it was deleted, or did not exist
 	since  time.Time
 	left   bool // it is no longer in a chain
@@ -44,8 +46,8 @@ func newWindow(opts *Options) *window {
 	return &window{bytes: opts.WindowBytes, age: opts.WindowAge, clock: opts.Clock, chains: make(map[zodb.OID][]*replaced)}
 }
 
-// enter adds what a transaction is about to replace; next may be 0 for now. The
-// objects are locked, so that no chain grows at the same time.
+// enter adds what transaction next replaces. The objects are locked, so that no chain
+// grows at the same time.
 func (w *window) enter(list []*replaced, next zodb.TID) {
 	if w == nil || len(list) == 0 {
 		return
@@ -60,18 +62,6 @@ func (w *window) enter(list []*replaced, next zodb.TID) {
 	}
 	w.order = append(w.order, list...)
 	w.trim(now)
-}
-
-// replacedBy tells who replaced what has entered before that was known.
-func (w *window) replacedBy(list []*replaced, next zodb.TID) {
-	if w == nil {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, r := range list {
-		r.next = next
-	}
 }
 
 // leave takes back what a transaction that is not kept did not replace. It does
@@ -132,7 +122,7 @@ func (w *window) before(oid zodb.OID, tid zodb.TID) (replaced, bool) {
 	if n == 0 {
 		return replaced{}, false
 	}
-	if r := chain[n-1]; r.next == 0 || tid <= r.next {
+	if r := chain[n-1]; tid <= r.next {
 		return *r, true
 	}
 	return replaced{}, false // what came after it was replaced by somebody else

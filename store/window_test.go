@@ -49,23 +49,20 @@ func TestWindow(t *testing.T) {
 	w.expect(t, 2, map[zodb.TID]string{15: "not here"})
 }
 
-// Who replaces a revision may be known only later, or it may be nobody.
-func TestWindowPending(t *testing.T) {
+// A transaction that is not kept has replaced nothing.
+func TestWindowLeave(t *testing.T) {
 	w, _ := newTestWindow(1<<20, time.Hour)
 	w.enter(one(1, 10, "a"), 20)
 	b := one(1, 20, "b")
-	w.enter(b, 0)
-	w.expect(t, 1, map[zodb.TID]string{15: "a by 10 until 20", 21: "b by 20 until 0", 100: "b by 20 until 0"})
+	w.enter(b, 30)
+	w.expect(t, 1, map[zodb.TID]string{15: "a by 10 until 20", 21: "b by 20 until 30"})
 	w.leave(b)
 	w.leave(b)
 	w.expect(t, 1, map[zodb.TID]string{15: "a by 10 until 20", 21: "not here"})
-	b = one(1, 20, "b")
-	w.enter(b, 0)
-	w.replacedBy(b, 30)
-	w.expect(t, 1, map[zodb.TID]string{21: "b by 20 until 30", 31: "not here"})
-	never := one(1, 30, "c")
+	w.enter(one(1, 20, "b"), 40)
+	never := one(1, 40, "c")
 	w.leave(never) // it never entered
-	w.expect(t, 1, map[zodb.TID]string{21: "b by 20 until 30"})
+	w.expect(t, 1, map[zodb.TID]string{31: "b by 20 until 40", 41: "not here"})
 }
 
 func TestWindowBounds(t *testing.T) {

@@ -14,6 +14,9 @@ const (
 	SkipConflictCheck        = false
 	SkipCheckCurrent         = false
 	RegisterGap              = false
+	OwnCommitFirst           = false
+	SkipSecondCheck          = false
+	NoneBeforePublication    = false
 )
 
 // Enabled reports whether this build can have bugs at all.

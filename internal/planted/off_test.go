@@ -6,7 +6,8 @@ import "testing"
 
 // A hook that a build cannot prove dead would cost the server something.
 const none = !PublishBeforeDurable && !CurrentAfterInvalidation && !FinishReplyLate && !UnlockBeforeInvalidation &&
-	!ViewLeak && !LostInvalidation && !LeakLockOnDisconnect && !SkipConflictCheck && !SkipCheckCurrent && !RegisterGap
+	!ViewLeak && !LostInvalidation && !LeakLockOnDisconnect && !SkipConflictCheck && !SkipCheckCurrent && !RegisterGap &&
+	!OwnCommitFirst && !SkipSecondCheck && !NoneBeforePublication
 
 func TestNormalBuildHasNone(t *testing.T) {
 	if !none || Enabled || Seldom() {

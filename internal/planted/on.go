@@ -23,6 +23,9 @@ var (
 	SkipConflictCheck        = chosen["SkipConflictCheck"]
 	SkipCheckCurrent         = chosen["SkipCheckCurrent"]
 	RegisterGap              = chosen["RegisterGap"]
+	OwnCommitFirst           = chosen["OwnCommitFirst"]
+	SkipSecondCheck          = chosen["SkipSecondCheck"]
+	NoneBeforePublication    = chosen["NoneBeforePublication"]
 )
 
 // Enabled reports whether this build can have bugs at all.

@@ -1,5 +1,6 @@
 // Package planted names bugs that can be planted in the server on purpose, to
-// prove that the model checker in interop/model finds them.
+// prove that the model checker in interop/model finds them, or the one of package
+// store where several servers share a medium.
 //
 // A normal build has none of them: each name below is then the constant false,
 // and the compiler drops what stands behind `if planted.X`. A build with
@@ -38,10 +39,26 @@
 //   - SkipCheckCurrent (store): CheckCurrent is accepted without comparing.
 //   - RegisterGap (zeo/server): register answers with the last tid, and joins the
 //     publication only later (Stall between the two).
+//
+// And where several servers share a medium:
+//
+//   - OwnCommitFirst (store): commits of this server are published before those of
+//     others that came to be known at the same time, whatever their tids.
+//   - SkipSecondCheck (engine/memstorage): a commit does not compare serials once
+//     more, though the session that held its locks may be lost.
+//   - NoneBeforePublication (store): of a medium that forgets, a load says that a
+//     revision is forgotten at once, though the transaction that has overwritten it is
+//     not published yet.
 package planted
 
 // Names returns the name of every bug, in the order of the package comment.
-func Names() []string {
+func Names() []string { return append(Served(), Shared()...) }
+
+// Shared returns those of several servers that share a medium.
+func Shared() []string { return []string{"OwnCommitFirst", "SkipSecondCheck", "NoneBeforePublication"} }
+
+// Served returns those that clients of one server can see.
+func Served() []string {
 	return []string{
 		"PublishBeforeDurable",
 		"CurrentAfterInvalidation",
