@@ -213,6 +213,16 @@ func (f *follower) listen(ctx context.Context) {
 			f.pause(maxFollowDelay)
 		}
 		f.hurry()
+		f.awaitRound()
+	}
+}
+
+// awaitRound waits until the round that is due begins: Wait has no news before.
+func (f *follower) awaitRound() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.due && !f.stopped {
+		f.wake.Wait()
 	}
 }
 
@@ -278,6 +288,7 @@ func (f *follower) round() error {
 	f.mu.Lock()
 	f.begun++
 	f.due = false
+	f.wake.Broadcast()
 	number, returned := f.begun, f.lastLanded()
 	f.mu.Unlock()
 	changes, head, err := f.medium.Changes(f.ctx, f.at)
