@@ -240,6 +240,7 @@ func TestChangesOfOthersAreOne(t *testing.T) {
 		synctest.Wait() // the answer that holds only this one is held back
 		done := make(chan zodb.TID, 1)
 		two(1, 3)
+		time.Sleep(time.Millisecond)
 		txn := voted(t, s[0], 9, 0, "ours")
 		go func() {
 			tid, _ := txn.Finish(context.Background(), heard.committed)
@@ -262,6 +263,29 @@ func TestChangesOfOthersAreOne(t *testing.T) {
 			t.Errorf("%d changes: %v", len(list), list)
 		}
 	})
+}
+
+// A commit of which the medium keeps nothing is published as well.
+func TestEmptySharedCommit(t *testing.T) {
+	for _, free := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, _ := sharing(t, 2, memstorage.Options{HistoryFree: free}, memstorage.Faults{})
+			first := put(t, s[1], 1, 0, "theirs")
+			txn, _ := s[0].Begin(t.Context(), zodb.TxnMeta{})
+			if _, err := txn.Vote(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan zodb.TID, 1)
+			go func() {
+				tid, _ := txn.Finish(context.Background(), nil)
+				done <- tid
+			}()
+			synctest.Wait()
+			if len(done) != 1 || <-done <= first {
+				t.Error("Finish does not return")
+			}
+		})
+	}
 }
 
 // A commit that the medium did not answer is settled; until then nobody votes.
