@@ -47,9 +47,37 @@
 // are waited for if they are yet to be published. ChangesSince is complete: whatever was
 // overwritten is listed where it was written last.
 //
+// # Media that others write to
+//
+// Where a [Follower] says that others write to the medium too, the lock table here is
+// only the first: a vote then locks its objects in the medium ([Locker]), and goes by
+// the serials that are read under those locks. Before it compares them it waits until
+// the transactions that they name are published here, so that whatever it says, of a
+// conflict say, can be looked up, and a client that tries again finds a newer snapshot.
+//
+//	Finish  is Lock.Commit, in the goroutine of the caller: the medium compares the
+//	        serials once more, gives the tid, and makes the transaction durable.
+//	round   The follower asks for all changes after the last published one. It waits
+//	        for commits that are still in flight if the changes touch what they write:
+//	        they may be among them. Then it publishes the changes of others and the
+//	        commits of this Store in tid order.
+//
+// Nothing else publishes: a commit whose tid is known waits for the round that began
+// after it. So no client sees a transaction of this Store before an older one of
+// another, and each is told of all of them in order.
+//
+// In a medium that forgets, a change of others may not name what a later one has changed
+// as well; so all of them between two commits of this Store are published as one. The
+// window only has what this Store has overwritten. For the rest the medium may keep old
+// states itself, or the answer is "no revision before".
+//
+// A medium that has gone back behind what was published has lost commits, as a standby
+// may that was promoted: the Store refuses all votes from then on.
+//
 // # When the medium does not answer
 //
 // If Append says zodb.ErrCommitUnknown, the transactions of that batch are in
 // doubt: their Finish returns that error, votes are refused, loads go on. The
-// engine is asked to settle; what turns out to be durable is published then.
+// engine is asked to settle; what turns out to be durable is published then. Where others
+// write too it is Lock.Settle that is asked.
 package store

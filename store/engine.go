@@ -141,6 +141,7 @@ type (
 	//   - Current yields an object whose newest record is later than asOf, and
 	//     older ones of which it does not have, with the Serial of that newest
 	//     record and nil Data.
+	//   - The blob of a revision may be forgotten with it.
 	//   - Head may fall behind what was committed, after a restart or a pack: nothing
 	//     is left of transactions whose records were all overwritten or that had none.
 	//
@@ -174,7 +175,8 @@ type (
 
 	// Follower is an engine whose medium gets transactions from others too: other
 	// servers, or programs that know nothing of them. It is an OIDAllocator and a
-	// Locker too, unless it is read-only.
+	// Locker too, unless it is read-only. Append is not called then, so it is the
+	// engine that gives the database its UUID.
 	//
 	// The medium must give tids such that a transaction is visible before any with
 	// a larger tid is: whoever gives a tid holds a lock until that is durable.
@@ -227,7 +229,9 @@ type (
 	// one goroutine at a time, and ended by Commit or Release.
 	//
 	// It may be lost unnoticed: the session that held it ended, and others have
-	// changed the objects since. That must come to light in Commit.
+	// changed the objects since. That must come to light in Commit. (Where there are
+	// writers that do not check again themselves, Commit must have the locks again
+	// before it writes, or fail.) Closing the engine ends all sessions.
 	Lock interface {
 		// Serials returns, of each object that is locked, the tid of its newest
 		// record, deletions included, 0 for an object without any. The caller does not
