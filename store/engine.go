@@ -221,7 +221,8 @@ type (
 		//
 		// A lock that cannot be had is a *zodb.ConflictError. An object that does not
 		// exist needs no lock: that it is still not there is checked by Commit. With
-		// an error nothing is locked. An oid is in one of the lists, once.
+		// an error nothing is locked. An oid is in one of the lists, once. Transactions
+		// that are restored together may name very many.
 		Lock(ctx context.Context, written, read []zodb.OID, wait time.Duration) (Lock, error)
 	}
 

@@ -272,7 +272,7 @@ func (w *world) client(i, steps int, seed uint64, step func(*session, *rand.Rand
 
 // run runs the model, and returns what was wrong.
 func runModel(t *testing.T, free bool, seed uint64, steps int, f memstorage.Faults) []string {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+time.Duration(steps)*time.Second)
 	defer cancel()
 	f.Seed = seed
 	w := &world{t: t, ctx: ctx, free: free, acked: make(map[zodb.TID]bool)}
@@ -419,7 +419,7 @@ var modelFaults = memstorage.Faults{Delay: 200 * time.Microsecond, LostSessions:
 
 // TestSharedModel is the model check, of a few runs. ZARI_STEPS makes it longer.
 func TestSharedModel(t *testing.T) {
-	steps, seeds := 60, uint64(1)
+	steps, seeds := 30, uint64(1)
 	if s := os.Getenv("ZARI_STEPS"); s != "" {
 		fmt.Sscan(s, &steps)
 	}
