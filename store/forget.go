@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/zaridb/zari/internal/planted"
 	"github.com/zaridb/zari/txnlog"
@@ -53,7 +54,7 @@ func (s *Store) revision(ctx context.Context, oid zodb.OID, tid zodb.TID) (rec z
 // not said before the transaction that overwrote it is published: who hears of it
 // tries again with a newer snapshot, and must then find one.
 func (s *Store) loadRecent(ctx context.Context, oid zodb.OID, tid zodb.TID) (zodb.Record, error) {
-	for {
+	for waited := false; ; {
 		asOf := zodb.TID(s.visible.Load())
 		bound := min(tid, asOf+1)
 		rec, sure, err := s.revision(ctx, oid, bound)
@@ -64,20 +65,31 @@ func (s *Store) loadRecent(ctx context.Context, oid zodb.OID, tid zodb.TID) (zod
 		if serr != nil {
 			return zodb.Record{}, serr
 		}
-		if newest[0] <= asOf || s.beingPublished(bound) || planted.NoneBeforePublication {
+		if newest[0] <= asOf || waited && bound == tid || s.observing(ctx, bound) || planted.NoneBeforePublication {
 			return zodb.Record{}, err
 		}
 		if err := s.awaitPublished(ctx, newest[0]); err != nil {
 			return zodb.Record{}, err
 		}
+		waited = true // the window may have it now
 	}
 }
 
-// beingPublished reports whether a load just before tid sees a transaction that is
-// being published: then an observer may ask, for whom the publication waits.
-func (s *Store) beingPublished(tid zodb.TID) bool {
+// observerPatience is how long a load waits for the publication under way before it
+// takes itself for an observer's, for whom that publication waits.
+const observerPatience = 100 * time.Millisecond
+
+// observing reports whether a load just before tid may be an observer's, who is told of
+// the transaction that is being published. Most of those who ask at that moment are not:
+// for them the publication ends soon.
+func (s *Store) observing(ctx context.Context, tid zodb.TID) bool {
 	visible := zodb.TID(s.visible.Load())
-	return s.LastTID() < visible && tid == visible+1
+	if s.LastTID() >= visible || tid != visible+1 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, observerPatience)
+	defer cancel()
+	return s.awaitPublished(ctx, visible) != nil
 }
 
 // keepReplaced reads what the transaction will overwrite, as much as the window would
