@@ -1,6 +1,7 @@
 package sqlstorage
 
 import (
+	"context"
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
@@ -47,24 +48,57 @@ type StateRow struct {
 // CurrentRow is a row of the table current_object.
 type CurrentRow struct{ OID, TID int64 }
 
+// UndoneRow is a row of our table zari_undone: an undo gave object OID the data of its
+// revision From again. RelStorage keeps no note of that.
+type UndoneRow struct{ OID, TID, From int64 }
+
 // BlobRow is a blob to be written to blob_chunk: the file at Path, which stays.
 type BlobRow struct {
 	OID, TID int64
 	Path     string
 }
 
+// Verify is the first step of an Append: it reads the lease and the last tid, and
+// checks them. A Dialect may do the same with statements of its own.
+func (b *Batch) Verify(ctx context.Context, s Session) error {
+	if b.Epoch == 0 {
+		return nil
+	}
+	epoch, err := number(ctx, s, selectEpoch)
+	if err != nil {
+		return err
+	}
+	last, err := number(ctx, s, b.Form.SelectLast())
+	if err != nil {
+		return err
+	}
+	return b.Check(uint64(epoch), last)
+}
+
 // Check compares what the database says with what this server knows, and is called
 // inside the transaction that writes.
+//
+// In a history-free database a pack may have removed the row with the largest tid.
 func (b *Batch) Check(epoch uint64, last int64) error {
 	switch {
 	case b.Epoch == 0:
 		return nil
 	case epoch != b.Epoch:
 		return fmt.Errorf("another server has taken over (epoch %d, ours was %d): %w", epoch, b.Epoch, zodb.ErrNotPrimary)
-	case zodb.TID(last) != b.Last:
+	case zodb.TID(last) > b.Last, zodb.TID(last) < b.Last && b.Form == Preserving:
 		return &ForeignWriteError{Want: b.Last, Found: zodb.TID(last)}
 	}
 	return nil
+}
+
+// WriteMeta writes b.Meta, if there is one. The epoch in it is not written: it is the
+// lease's.
+func (b *Batch) WriteMeta(ctx context.Context, s Session) error {
+	if b.Meta == nil {
+		return nil
+	}
+	_, err := s.Exec(ctx, updateMeta, b.Meta.UUID[:], int64(b.Meta.TIDFloor), int64(b.Meta.NextOID))
+	return err
 }
 
 // ForeignWriteError says that an exclusive server found somebody else's
@@ -116,6 +150,20 @@ func (b *Batch) Current() iter.Seq[CurrentRow] {
 				if last[oid] == t.TID && !yield(CurrentRow{OID: int64(oid), TID: int64(t.TID)}) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// Undone yields the rows of zari_undone. History-free databases have no such table.
+func (b *Batch) Undone() iter.Seq[UndoneRow] {
+	return func(yield func(UndoneRow) bool) {
+		if b.Form == Free {
+			return
+		}
+		for t, r := range b.records() {
+			if r.From != 0 && r.Kind == txnlog.Data && !yield(UndoneRow{int64(r.OID), int64(t.TID), int64(r.From)}) {
+				return
 			}
 		}
 	}

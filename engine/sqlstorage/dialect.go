@@ -33,8 +33,11 @@ type Dialect interface {
 	Objects(ctx context.Context) (map[string]bool, error)
 
 	// Schema returns what RelStorage's schema of that form consists of, in the order
-	// in which it can be created, zari_meta included. Blobs in a directory change
-	// nothing: RelStorage has blob_chunk then, too.
+	// in which it can be created. Blobs in a directory change nothing: RelStorage has
+	// blob_chunk then, too. "table zari_meta" is among it, with the columns id (1, in
+	// its one row), uuid (16 bytes, or none), epoch, tid_floor and next_oid (64-bit
+	// integers), none of them NULL; and in the form Preserving "table zari_undone" with
+	// zoid, tid and from_tid, and the primary key (tid, zoid).
 	Schema(form Form) []Object
 
 	// Read lends fn a session in autocommit: every statement sees what is committed
@@ -65,6 +68,7 @@ type Dialect interface {
 	//	b.States() into object_state: inserted (preserving), or put in the place of the
 	//	    object's row (free), whose blob_chunk rows go
 	//	b.Current() into current_object: put in place    (preserving only)
+	//	b.Undone() into zari_undone, unless they are there   (preserving only)
 	//	b.Meta into zari_meta, if it is not nil
 	//	commit
 	//
@@ -85,6 +89,10 @@ type Dialect interface {
 
 	// RaiseOIDs makes NextOIDs return steps > step only. It never goes back.
 	RaiseOIDs(ctx context.Context, step int64) error
+
+	// Size estimates how many objects and bytes there are (bytes without blobs where
+	// they can be told apart). It must be quick: the planner's statistics, say.
+	Size(ctx context.Context, form Form) (objects, bytes int64, err error)
 
 	// Lease takes what keeps a second exclusive server out while this one lives, as
 	// long as the database has something of the kind (a session's advisory lock, a
@@ -108,6 +116,11 @@ type Sharer interface {
 	// returned serials are read under the locks, in a statement that began after they
 	// were had, 0 for an object that has no row.
 	Lock(ctx context.Context, form Form, written, read []int64, wait time.Duration) (Locked, error)
+
+	// WithCommitLock runs fn in a transaction that holds the commit lock: whatever
+	// Commit said zodb.ErrCommitUnknown is over then. (So a COMMIT must not be sent
+	// before the answer is there that the commit lock was had.)
+	WithCommitLock(ctx context.Context, fn func(Session) error) error
 
 	// Wait returns when others may have committed something: it was notified, or the
 	// polling interval is over. A nil error may come too early, never too late. Only one
@@ -146,8 +159,8 @@ type Overwritten interface {
 // Session is one connection, used by one goroutine at a time, and only until the
 // function it was lent to returns.
 //
-// Statements are portable SQL with ? for arguments, which are int64, string, []byte
-// or nil, and "transaction" in double quotes. The same statement comes again and
+// Statements are portable SQL with ? for arguments, which are int64, bool, string,
+// []byte or nil, and "transaction" in double quotes. The same statement comes again and
 // again with the same text: sessions keep it prepared. A ? never stands in a
 // literal or a name, so a Dialect may replace them by count.
 type Session interface {
@@ -166,6 +179,13 @@ type Row interface {
 	// false, "" or nil, and an empty value of bytes is not nil. The bytes are the
 	// caller's own.
 	Scan(dest ...any) error
+}
+
+// Limiter is a Dialect whose database cannot hold values of any size. A transaction
+// with a larger one is refused when it votes.
+type Limiter interface {
+	MaxState() int64 // bytes of one object's state
+	MaxBlob() int64  // bytes of one blob that is kept in rows
 }
 
 // MaxIn is the largest number of values that In is called with.

@@ -11,8 +11,10 @@
 // blob_chunk, or files in a directory. docs/formats/sql-schema.md has all of it, type
 // by type.
 //
-// Beside RelStorage's tables stands one of ours, zari_meta, with a single row: the
-// database's UUID, the epoch of the server that may write, and a floor for tids.
+// Beside RelStorage's tables stand two of ours: zari_meta with a single row, which has
+// the database's UUID, the epoch of the server that may write, and a floor for tids;
+// and zari_undone, which says from where undos took their data. RelStorage does not
+// look at them; losing them costs no data.
 //
 // # The core and the dialects
 //

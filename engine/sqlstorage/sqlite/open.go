@@ -1,0 +1,159 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sort"
+	"time"
+
+	"github.com/zaridb/zari/engine/sqlstorage"
+	"github.com/zaridb/zari/internal/vfs"
+)
+
+// Options say which database to open, and how.
+type Options struct {
+	Dir string // with main.sqlite3 and oids.sqlite3: RelStorage's data-dir
+
+	// Create makes the directory and the files if they are not there.
+	Create bool
+
+	// ReadOnly opens the database such that it cannot be written.
+	ReadOnly bool
+
+	// Readers bounds the connections that read. Default 8.
+	Readers int
+
+	// Busy is how long to wait for a lock that another process has. Default 30 s.
+	Busy time.Duration
+
+	// Poll is how long to wait until looking again for what others have committed.
+	// Default 100 ms.
+	Poll time.Duration
+
+	// Pragmas are set on every connection, after our own.
+	Pragmas map[string]string
+}
+
+func (o Options) withDefaults() Options {
+	if o.Readers == 0 {
+		o.Readers = 8
+	}
+	if o.Busy == 0 {
+		o.Busy = 30 * time.Second
+	}
+	if o.Poll == 0 {
+		o.Poll = 100 * time.Millisecond
+	}
+	return o
+}
+
+// DB is an open database.
+type DB struct {
+	opts    Options
+	path    string // of main.sqlite3
+	fs      vfs.FS
+	readers *pool
+	writer  *pool // of one
+	oids    oids  // oids.sqlite3
+}
+
+var (
+	_ sqlstorage.Dialect = (*DB)(nil)
+	_ sqlstorage.Limiter = (*DB)(nil)
+)
+
+// Open opens the database in a directory.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	o = o.withDefaults()
+	d := &DB{opts: o, path: filepath.Join(o.Dir, "main.sqlite3"), fs: vfs.OS()}
+	d.oids = oids{db: d, path: filepath.Join(o.Dir, "oids.sqlite3")}
+	if err := d.exists(); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.writer, err = newPool(d.path, d.source(d.path), 1); err != nil {
+		return nil, err
+	}
+	if d.readers, err = newPool(d.path, d.source(d.path, "query_only(1)"), o.Readers); err != nil {
+		return nil, errors.Join(err, d.writer.close())
+	}
+	if err := d.journal(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// exists sees to it that there is a directory, and a file unless one may be made.
+func (d *DB) exists() error {
+	if d.opts.Create && !d.opts.ReadOnly {
+		return os.MkdirAll(d.opts.Dir, 0o777)
+	}
+	_, err := os.Stat(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w (data-dir must name a directory with main.sqlite3; create-schema makes a new one)", err)
+	}
+	return err
+}
+
+// source is the name under which the driver opens a file.
+func (d *DB) source(path string, pragmas ...string) string {
+	q := url.Values{"_dqs": {"false"}, "_txlock": {"immediate"}, "_foreign_keys": {"1"}, "_synchronous": {"FULL"}}
+	q.Set("_busy_timeout", fmt.Sprint(d.opts.Busy.Milliseconds()))
+	q.Set("mode", "rwc")
+	switch {
+	case d.opts.ReadOnly:
+		q.Set("mode", "ro")
+	case !d.opts.Create:
+		q.Set("mode", "rw")
+	}
+	names := make([]string, 0, len(d.opts.Pragmas))
+	for name := range d.opts.Pragmas {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		pragmas = append(pragmas, fmt.Sprintf("%s(%s)", name, d.opts.Pragmas[name]))
+	}
+	q["_pragma"] = pragmas
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
+	return u.String()
+}
+
+// journal switches to WAL, which is a property of the file.
+func (d *DB) journal(ctx context.Context) error {
+	if d.opts.ReadOnly {
+		return nil
+	}
+	return d.writer.lend(ctx, func(s *session) error {
+		mode, err := s.text(ctx, "PRAGMA journal_mode=WAL")
+		if err == nil && mode != "wal" {
+			err = fmt.Errorf("%s cannot be used with a write-ahead log (journal_mode is %q): is it in a network file system?", d.path, mode)
+		}
+		return err
+	})
+}
+
+// Name implements sqlstorage.Dialect.
+func (d *DB) Name() string { return "sqlite:" + d.path }
+
+// MaxState implements sqlstorage.Limiter: SQLite has no larger values.
+func (d *DB) MaxState() int64 { return maxValue }
+
+// MaxBlob implements sqlstorage.Limiter. A blob is one value.
+func (d *DB) MaxBlob() int64 { return maxValue }
+
+// maxValue is SQLITE_MAX_LENGTH less some room for the rest of the row.
+const maxValue = 1_000_000_000 - 4096
+
+// Close implements sqlstorage.Dialect.
+func (d *DB) Close() error {
+	return errors.Join(d.oids.close(), d.readers.close(), d.writer.close())
+}
