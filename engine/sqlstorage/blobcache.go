@@ -175,6 +175,13 @@ func (c *blobCache) shrink() {
 	}
 }
 
+// remove takes a blob that is not there any more out of the cache.
+func (c *blobCache) remove(id blobs.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.removeLocked(id)
+}
+
 // removeLocked removes a file. c.mu is held.
 func (c *blobCache) removeLocked(id blobs.ID) {
 	f := c.files[id]

@@ -122,7 +122,7 @@ var headStatements = map[Form]map[store.Direction]string{
 const (
 	headsPreserving = `SELECT tid, packed, username, description, extension,
 			(SELECT SUM(o.state_size) FROM object_state o WHERE o.tid = t.tid)
-		FROM "transaction" t WHERE tid > 0 `
+		FROM "transaction" t WHERE tid > 0 AND is_empty = FALSE `
 	headsFree = `SELECT tid, FALSE, NULL, NULL, NULL, SUM(state_size) FROM object_state `
 )
 

@@ -12,6 +12,7 @@ import (
 	"github.com/zaridb/zari/storagetest"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/pickle"
 )
 
 // databases makes Stores on databases, and knows the directory of each.
@@ -46,7 +47,7 @@ func (d *databases) open(t testing.TB, dir string, readOnly bool) zodb.Storage {
 		t.Fatalf("sqlite.Open: %v", err)
 	}
 	o := d.options
-	o.Create, o.ReadOnly = true, readOnly
+	o.Create, o.ReadOnly, o.References = true, readOnly, pickle.OwnReferences
 	o.Blobs = &sqlstorage.BlobOptions{Dir: filepath.Join(dir, "blobs"), Shared: d.blobs == "shared"}
 	engine, err := sqlstorage.Open(t.Context(), db, o)
 	if err != nil {
@@ -79,7 +80,7 @@ func harness(o sqlstorage.Options, blobs string) storagetest.Harness {
 		New:      func(t testing.TB) zodb.Storage { return d.open(t, t.TempDir(), false) },
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
-		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher, storagetest.CapPacker),
+		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher),
 		Merge: &storagetest.Merge{
 			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
 		},

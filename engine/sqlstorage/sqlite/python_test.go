@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -290,4 +291,63 @@ func TestMismatchedForms(t *testing.T) {
 	if _, err := sqlite.Open(t.Context(), sqlite.Options{Dir: filepath.Join(t.TempDir(), "none")}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a directory that is not there: %v", err)
 	}
+}
+
+// TestPackAsRelStorage packs copies of a database with RelStorage and with Zari: what
+// is left must be equal, row by row.
+func TestPackAsRelStorage(t *testing.T) {
+	for _, form := range forms {
+		t.Run(form.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			source := filepath.Join(dir, "source")
+			relstorage(t, source, form, "fill,1")
+			tids := rows(t, source, `SELECT DISTINCT '' || tid FROM object_state ORDER BY tid`)
+			for _, gc := range []string{"gc", "nogc"} {
+				for _, at := range []string{tids[len(tids)/2], tids[len(tids)-1]} {
+					t.Run(gc+at, func(t *testing.T) { packBoth(t, source, form, gc, at) })
+				}
+			}
+		})
+	}
+}
+
+func packBoth(t *testing.T, source string, form sqlstorage.Form, gc, at string) {
+	theirs, ours := t.TempDir(), t.TempDir()
+	for _, dir := range []string{theirs, ours} {
+		if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := len(rows(t, ours, `SELECT '' FROM object_state`))
+	relstorage(t, theirs, form, "pack,"+at+","+gc)
+	s, engine := openStore(t, ours, sqlstorage.Options{Form: form})
+	tid, err := strconv.ParseUint(at, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report zodb.PackReport
+	if err := engine.Pack(t.Context(), zodb.TID(tid), zodb.PackOptions{GC: gc == "gc", NoGC: gc != "gc", Report: &report}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	statements := []string{
+		`SELECT printf('%d %d %d %s', zoid, tid, state_size, hex(state)) FROM object_state ORDER BY zoid, tid`,
+		`SELECT printf('%d %d %s', zoid, tid, hex(chunk)) FROM blob_chunk ORDER BY zoid, tid`,
+		`SELECT printf('%d %d %d', r.zoid, r.tid, r.to_zoid) FROM object_ref r JOIN object_state o ON o.zoid = r.zoid AND o.tid = r.tid ORDER BY 1`,
+	}
+	if form == sqlstorage.Preserving {
+		statements = append(statements,
+			`SELECT printf('%d %d %d', zoid, tid, prev_tid) FROM object_state ORDER BY zoid, tid`,
+			`SELECT printf('%d %d %d %s', tid, packed, is_empty, description) FROM "transaction" ORDER BY tid`,
+			`SELECT printf('%d %d', zoid, tid) FROM current_object ORDER BY zoid`)
+	}
+	for _, statement := range statements {
+		if diff := cmp.Diff(rows(t, theirs, statement), rows(t, ours, statement)); diff != "" {
+			t.Errorf("%s: -RelStorage +ours:\n%s", statement, diff)
+		}
+	}
+	if gone := before - len(rows(t, ours, `SELECT '' FROM object_state`)); int64(gone) != report.Revisions || (form == sqlstorage.Preserving || gc == "gc") && gone == 0 {
+		t.Errorf("%d revisions are gone, the report says %d", gone, report.Revisions)
+	}
+	checkRows(t, ours, form)
 }

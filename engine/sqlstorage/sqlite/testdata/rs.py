@@ -106,7 +106,7 @@ def fill(s, seed):
 def pack(s, t, gc):
     from ZODB.serialize import referencesf
     s._options.pack_gc = gc == 'gc'
-    s.pack(float(t), referencesf)
+    s.pack(int(t), referencesf)
 
 
 def oids(s, n):
