@@ -82,10 +82,14 @@ func (p *packer) run(ctx context.Context) error {
 			return err
 		}
 	}
+	remove := p.removeRevisions
 	if p.form == Free {
-		return p.removeObjects(ctx)
+		remove = p.removeObjects
 	}
-	return p.removeRevisions(ctx)
+	if err := remove(ctx); err != nil {
+		return err
+	}
+	return p.sweepBlobs(ctx)
 }
 
 // choose finds the last transaction to be packed, 0 if there is none.

@@ -18,6 +18,8 @@ type removable struct {
 	gone []int64 // objects whose revision is not kept
 }
 
+func blobID(oid, tid int64) blobs.ID { return blobs.ID{OID: zodb.OID(oid), TID: zodb.TID(tid)} }
+
 // removeRevisions packs transactions, from the oldest on.
 func (p *packer) removeRevisions(ctx context.Context) error {
 	for after := int64(0); after < p.at; {
@@ -111,7 +113,7 @@ func (p *packer) remove(ctx context.Context, s Session, page []*removable) (gone
 	var whole, kept []int64
 	for _, t := range page {
 		for _, oid := range t.gone {
-			gone = append(gone, blobs.ID{OID: zodb.OID(oid), TID: zodb.TID(t.tid)})
+			gone = append(gone, blobID(oid, t.tid))
 		}
 		switch {
 		case int64(len(t.gone)) == t.rows:
@@ -219,7 +221,7 @@ func (p *packer) goneObjects(ctx context.Context, s Session, after int64) (gone 
 			return nil, 0, err
 		}
 		if tid <= p.at && (p.gc && !p.marks.live.has(end) || deleted && !p.opts.Overlay) {
-			gone = append(gone, blobs.ID{OID: zodb.OID(end), TID: zodb.TID(tid)})
+			gone = append(gone, blobID(end, tid))
 		}
 	}
 	return gone, end, nil

@@ -76,11 +76,17 @@ func (d *databases) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Sto
 
 func harness(o sqlstorage.Options, blobs string) storagetest.Harness {
 	d := &databases{options: o, blobs: blobs, dirs: make(map[zodb.Storage]string)}
+	caps := storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher)
+	if o.Form == sqlstorage.Free {
+		caps = storagetest.Without(caps, storagetest.CapUndoer)
+	}
 	return storagetest.Harness{
+		HistoryFree: o.Form == sqlstorage.Free,
+
 		New:      func(t testing.TB) zodb.Storage { return d.open(t, t.TempDir(), false) },
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
-		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher),
+		Caps:     caps,
 		Merge: &storagetest.Merge{
 			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
 		},
@@ -89,6 +95,8 @@ func harness(o sqlstorage.Options, blobs string) storagetest.Harness {
 
 func TestContract(t *testing.T) {
 	t.Run("preserving", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{}, "rows")) })
+	t.Run("shared_blobs", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{}, "shared")) })
+	t.Run("free", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{Form: sqlstorage.Free}, "rows")) })
 }
 
 func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness(sqlstorage.Options{}, "rows")) }
@@ -96,16 +104,19 @@ func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness(sqlstorage.O
 // TestLikeMemory runs generated sequences of operations on a database and in memory:
 // the histories must be equal.
 func TestLikeMemory(t *testing.T) {
-	memory := storagetest.Harness{New: func(t testing.TB) zodb.Storage {
-		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: counters{}})
-		if err != nil {
-			t.Fatalf("store.Open: %v", err)
+	for _, form := range forms {
+		memory := storagetest.Harness{HistoryFree: form == sqlstorage.Free, New: func(t testing.TB) zodb.Storage {
+			engine := memstorage.New(memstorage.Options{HistoryFree: form == sqlstorage.Free})
+			s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+			if err != nil {
+				t.Fatalf("store.Open: %v", err)
+			}
+			return s
+		}}
+		for seed := range uint64(5) {
+			storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{
+				"memory": memory, "sqlite": harness(sqlstorage.Options{Form: form}, "rows"),
+			})
 		}
-		return s
-	}}
-	for seed := range uint64(10) {
-		storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{
-			"memory": memory, "sqlite": harness(sqlstorage.Options{}, "rows"),
-		})
 	}
 }

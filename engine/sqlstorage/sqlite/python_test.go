@@ -351,3 +351,65 @@ func packBoth(t *testing.T, source string, form sqlstorage.Form, gc, at string) 
 	}
 	checkRows(t, ours, form)
 }
+
+// TestBlobsOfRelStorage has each read the blobs that the other wrote.
+func TestBlobsOfRelStorage(t *testing.T) {
+	for _, form := range forms {
+		t.Run(form.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			relstorage(t, dir, form, "writeblob,python,from python")
+			o := sqlstorage.Options{Form: form, Blobs: &sqlstorage.BlobOptions{Dir: filepath.Join(t.TempDir(), "cache")}}
+			s, engine := openStore(t, dir, o)
+			oid := zodb.OID(1)
+			rec, err := s.LoadBefore(t.Context(), oid, zodb.MaxTID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path, err := engine.LoadBlob(t.Context(), oid, rec.Serial)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, err := os.ReadFile(path); err != nil || string(data) != "from python" {
+				t.Errorf("a blob of RelStorage's: %q, %v", data, err)
+			}
+			putBlob(t, s, oid, rec, "from zari")
+			s.Close()
+			checkRows(t, dir, form)
+			got := result[map[string]string](t, relstorage(t, dir, form, "read")[0])
+			if got["python"] != "from zari" {
+				t.Errorf("a blob of Zari's: %q", got)
+			}
+		})
+	}
+}
+
+// putBlob writes a new revision of a blob object.
+func putBlob(t testing.TB, s *store.Store, oid zodb.OID, rec zodb.Record, text string) {
+	t.Helper()
+	temp, err := s.BlobTempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(temp, "staged")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	txn, err := s.Begin(t.Context(), zodb.TxnMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer txn.Abort()
+	blobTxn, ok := zodb.As[zodb.BlobTxn](txn)
+	if !ok {
+		t.Fatal("the transaction takes no blobs")
+	}
+	if err := blobTxn.StoreBlob(t.Context(), oid, rec.Serial, rec.Data, path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Vote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Finish(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+}
