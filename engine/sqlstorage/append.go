@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/txnlog"
@@ -47,14 +48,20 @@ func largest(batch []*txnlog.Txn) (oid zodb.OID) {
 // appended brings what is kept in memory up to date with a batch that is durable.
 func (e *Engine) appended(batch []*txnlog.Txn) {
 	for _, t := range batch {
-		e.head.Store(max(e.head.Load(), uint64(t.TID)))
+		raise(&e.head, uint64(t.TID))
 		for i := range t.Records {
 			r := &t.Records[i]
-			e.max.Store(max(e.max.Load(), uint64(r.OID)))
+			raise(&e.max, uint64(r.OID))
 			e.stat.add(r)
 		}
 	}
 	e.keepBlobs(batch)
+}
+
+// raise makes v at least n. (In a shared database several goroutines do.)
+func raise(v *atomic.Uint64, n uint64) {
+	for old := v.Load(); old < n && !v.CompareAndSwap(old, n); old = v.Load() {
+	}
 }
 
 // Settle implements store.Settler. Raising the epoch waits for what the last Append

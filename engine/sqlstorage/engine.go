@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/txnlog"
@@ -27,6 +28,7 @@ type Engine struct {
 	epoch atomic.Uint64 // of the lease, 0 without one
 	head  atomic.Uint64 // the last tid
 	max   atomic.Uint64 // the largest oid
+	floor atomic.Uint64 // tids are larger, also where no row has it
 	stat  statistics
 	scans chan struct{} // has room for those that hold a session
 	tried []*txnlog.Txn // by the last Append, until its outcome is known
@@ -71,7 +73,11 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.openBlobs(); err != nil {
 		return err
 	}
-	if !e.opts.ReadOnly {
+	if e.opts.Shared {
+		if err := e.joinOthers(ctx); err != nil {
+			return err
+		}
+	} else if !e.opts.ReadOnly {
 		if err := e.takeLease(ctx); err != nil {
 			return err
 		}
@@ -79,6 +85,11 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.readHead(ctx); err != nil {
 		return err
 	}
+	meta, err := e.Meta(ctx)
+	if err != nil {
+		return err
+	}
+	e.floor.Store(uint64(meta.TIDFloor))
 	if !e.opts.ReadOnly {
 		if err := e.oids.raise(ctx, zodb.OID(e.max.Load())); err != nil {
 			return err
@@ -99,6 +110,26 @@ func (e *Engine) takeLease(ctx context.Context) error {
 	}
 	e.lease = lease
 	return e.raiseEpoch(ctx)
+}
+
+// joinOthers sees to it that nobody believes to be alone. (Who does although others
+// write finds it out with his next Append, and stops.)
+func (e *Engine) joinOthers(ctx context.Context) error {
+	if _, err := e.sharer(); err != nil || e.opts.ReadOnly {
+		return err
+	}
+	lease, err := e.db.Lease(ctx)
+	for try := 0; errors.Is(err, ErrBusy) && try < 20; try++ { // it may be another one that only asks, too
+		time.Sleep(50 * time.Millisecond)
+		lease, err = e.db.Lease(ctx)
+	}
+	if errors.Is(err, ErrBusy) {
+		return fmt.Errorf("%s: another server has this database for itself: stop it, or open both shared: %w", e.db.Name(), err)
+	}
+	if err != nil {
+		return err
+	}
+	return lease.Close()
 }
 
 // raiseEpoch locks out whoever has an older epoch. It waits for an Append that is

@@ -79,7 +79,7 @@ func loadRow(ctx context.Context, s Session, statement string, args ...any) (rev
 func (e *Engine) Serials(ctx context.Context, oids []zodb.OID) ([]zodb.TID, error) {
 	serials := make(map[int64]int64, len(oids))
 	err := e.db.Read(ctx, func(s Session) error {
-		return readSerials(ctx, e.db, s, e.form, rowOIDs(oids), serials)
+		return ReadSerials(ctx, e.db, s, e.form, rowOIDs(oids), serials)
 	})
 	if err != nil {
 		return nil, err
@@ -93,8 +93,9 @@ func (e *Engine) Serials(ctx context.Context, oids []zodb.OID) ([]zodb.TID, erro
 	return tids, nil
 }
 
-// readSerials fills in the newest serials of the objects that have a row.
-func readSerials(ctx context.Context, d Dialect, s Session, form Form, oids []int64, serials map[int64]int64) error {
+// ReadSerials fills in the newest serials of the objects that have a row, and leaves
+// the others as they are. Dialects use it, too.
+func ReadSerials(ctx context.Context, d Dialect, s Session, form Form, oids []int64, serials map[int64]int64) error {
 	for some := range slices.Chunk(oids, MaxIn) {
 		cond, args := d.In("zoid", some)
 		for row, err := range s.Query(ctx, `SELECT zoid, tid FROM `+form.objects()+` WHERE `+cond, args...) {

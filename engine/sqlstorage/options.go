@@ -14,6 +14,10 @@ type Options struct {
 	// Create makes tables that are missing. Without it they are an error.
 	Create bool
 
+	// Shared is for a database that others write to as well: RelStorage clients, and
+	// servers that are shared, too.
+	Shared bool
+
 	// ReadOnly takes no lease and writes nothing.
 	ReadOnly bool
 

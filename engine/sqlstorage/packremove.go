@@ -236,6 +236,7 @@ func (p *packer) removeRows(ctx context.Context, s Session, gone []blobs.ID) err
 	if _, err := s.Exec(ctx, raiseFloor, last, last); err != nil {
 		return err
 	}
+	raise(&p.floor, uint64(last))
 	oids := make([]int64, len(gone))
 	for i, id := range gone {
 		oids[i] = int64(id.OID)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/zaridb/zari/engine/sqlstorage"
@@ -32,7 +33,7 @@ type Options struct {
 	Busy time.Duration
 
 	// Poll is how long to wait until looking again for what others have committed.
-	// Default 100 ms.
+	// Default 20 ms.
 	Poll time.Duration
 
 	// Pragmas are set on every connection, after our own.
@@ -47,7 +48,7 @@ func (o Options) withDefaults() Options {
 		o.Busy = 30 * time.Second
 	}
 	if o.Poll == 0 {
-		o.Poll = 100 * time.Millisecond
+		o.Poll = 20 * time.Millisecond
 	}
 	return o
 }
@@ -60,6 +61,12 @@ type DB struct {
 	readers *pool
 	writer  *pool // of one
 	oids    oids  // oids.sqlite3
+
+	watcher *pool // of one, for Wait
+	version int64 // data_version, as the last Wait saw it
+
+	mu    sync.Mutex
+	voted *locked // who has the lock of the database, if somebody has voted
 }
 
 var (
@@ -81,6 +88,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	if d.readers, err = newPool(d.path, d.source(d.path, "query_only(1)"), o.Readers); err != nil {
 		return nil, errors.Join(err, d.writer.close())
+	}
+	if d.watcher, err = newPool(d.path, d.source(d.path, "query_only(1)"), 1); err != nil {
+		return nil, errors.Join(err, d.writer.close(), d.readers.close())
 	}
 	if err := d.journal(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -155,5 +165,6 @@ const maxValue = 1_000_000_000 - 4096
 
 // Close implements sqlstorage.Dialect.
 func (d *DB) Close() error {
-	return errors.Join(d.oids.close(), d.readers.close(), d.writer.close())
+	d.releaseVoted()
+	return errors.Join(d.oids.close(), d.watcher.close(), d.readers.close(), d.writer.close())
 }

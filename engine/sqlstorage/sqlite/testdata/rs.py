@@ -11,6 +11,7 @@ from BTrees.OOBTree import OOBTree
 from relstorage.adapters.sqlite.adapter import Sqlite3Adapter
 from relstorage.options import Options
 from relstorage.storage import RelStorage
+from ZODB import POSException
 from ZODB.blob import Blob
 from ZODB.DB import DB
 from ZODB.utils import p64, u64
@@ -107,6 +108,55 @@ def pack(s, t, gc):
     from ZODB.serialize import referencesf
     s._options.pack_gc = gc == 'gc'
     s.pack(int(t), referencesf)
+
+
+NAMES = ['count%d' % i for i in range(4)] + ['account%d' % i for i in range(4)]
+
+
+def setup(s):
+    """Makes counters and accounts; returns their oids."""
+    db = DB(s)
+    c = db.open()
+    for name in NAMES:
+        c.root()[name] = persistent.mapping.PersistentMapping({'value': 1000000})
+    transaction.commit()
+    return [u64(c.root()[name]._p_oid) for name in NAMES]
+
+
+def mix(s, n, seed):
+    """Increments counters and moves money n times each; returns how many conflicts there were."""
+    rnd = random.Random(int(seed))
+    db = DB(s, pool_size=1)
+    c = db.open()
+    conflicts = broken = back = 0
+    seen = {}
+    for i in range(2 * int(n)):
+        while True:
+            transaction.begin()
+            try:
+                things = [c.root()[name] for name in NAMES]
+                if sum(t['value'] for t in things[4:]) != 4000000:
+                    broken += 1
+                for name, t in zip(NAMES[:4], things):
+                    if t['value'] < seen.get(name, 0):
+                        back += 1
+                    seen[name] = t['value']
+                if i % 2:
+                    things[rnd.randrange(4)]['value'] += 1
+                else:
+                    a, b = rnd.sample(things[4:], 2)
+                    a['value'] -= 1
+                    b['value'] += 1
+                transaction.commit()
+                break
+            except Exception as e:
+                transaction.abort()
+                if not isinstance(e, POSException.ConflictError) and 'locked' not in str(e):
+                    raise
+                conflicts += 1
+    c.close()
+    db.close()
+    return {'conflicts': conflicts, 'broken': broken, 'back': back}
 
 
 def oids(s, n):
