@@ -224,6 +224,9 @@ func scanMeta(d Dialect, row Row) (m store.Meta, err error) {
 	if len(uuid) != 0 && len(uuid) != len(m.UUID) {
 		return m, corrupt(d, "the uuid in zari_meta has %d bytes, not 16", len(uuid))
 	}
+	if floor < 0 || epoch < 0 {
+		return m, corrupt(d, "a negative epoch or tid_floor (%d, %d) in zari_meta", epoch, floor)
+	}
 	copy(m.UUID[:], uuid)
 	m.Epoch, m.TIDFloor, m.NextOID = uint64(epoch), zodb.TID(floor), zodb.OID(next)
 	return m, nil

@@ -9,18 +9,17 @@ import (
 )
 
 const (
-	loadPreserving = `SELECT tid, state, state IS NULL,
+	loadPreserving = `SELECT tid, state,
 			(SELECT MIN(later.tid) FROM object_state later WHERE later.zoid = o.zoid AND later.tid > o.tid)
 		FROM object_state o WHERE zoid = ? AND tid < ? ORDER BY tid DESC LIMIT 1`
-	loadFree  = `SELECT tid, state, state IS NULL, 0 FROM object_state WHERE zoid = ?`
+	loadFree  = `SELECT tid, state, 0 FROM object_state WHERE zoid = ?`
 	anyExists = `SELECT COUNT(*) FROM (SELECT 1 FROM object_state WHERE zoid = ? LIMIT 1) found`
 )
 
 // revision is a row of object_state, and the tid of the one after it.
 type revision struct {
 	tid, next int64
-	state     []byte
-	deleted   bool
+	state     []byte // nil: there is none
 }
 
 // LoadBefore implements store.Engine.
@@ -46,7 +45,7 @@ func (e *Engine) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zo
 		return zodb.Record{}, err
 	case !found:
 		return zodb.Record{}, missing
-	case rev.deleted:
+	case rev.state == nil:
 		missing.Known, missing.DeletedAt = true, zodb.TID(rev.tid)
 		return zodb.Record{}, missing
 	}
@@ -67,7 +66,7 @@ func loadRow(ctx context.Context, s Session, statement string, args ...any) (rev
 		if err != nil {
 			return rev, false, err
 		}
-		if err := row.Scan(&rev.tid, &rev.state, &rev.deleted, &rev.next); err != nil {
+		if err := row.Scan(&rev.tid, &rev.state, &rev.next); err != nil {
 			return rev, false, err
 		}
 		found = true

@@ -182,7 +182,7 @@ func (e *Engine) recordsOf() string {
 		from = `(SELECT u.from_tid FROM zari_undone u JOIN object_state f ON f.zoid = u.zoid AND f.tid = u.from_tid
 			WHERE u.tid = o.tid AND u.zoid = o.zoid)`
 	}
-	return `SELECT o.tid, o.zoid, o.state, o.state IS NULL, ` + prev + `, ` + from + `,
+	return `SELECT o.tid, o.zoid, o.state, ` + prev + `, ` + from + `,
 			EXISTS (SELECT 1 FROM blob_chunk b WHERE b.zoid = o.zoid AND b.tid = o.tid)
 		FROM object_state o WHERE o.tid >= ? AND o.tid <= ? ORDER BY o.tid, o.zoid`
 }
@@ -230,16 +230,16 @@ func findBlob(f *blobs.Finder, tid zodb.TID, r *txnlog.Record) error {
 
 func scanRecord(d Dialect, row Row) (zodb.TID, txnlog.Record, error) {
 	var tid, oid, prev, from int64
-	var deleted, blob bool
+	var blob bool
 	var r txnlog.Record
-	if err := row.Scan(&tid, &oid, &r.Data, &deleted, &prev, &from, &blob); err != nil {
+	if err := row.Scan(&tid, &oid, &r.Data, &prev, &from, &blob); err != nil {
 		return 0, r, err
 	}
 	if tid <= 0 || oid < 0 || prev < 0 || prev >= tid || from < 0 || from >= tid {
 		return 0, r, corrupt(d, "object %d has a revision %d after %d, with the data of %d", oid, tid, prev, from)
 	}
 	r.OID, r.Prev, r.From = zodb.OID(oid), zodb.TID(prev), zodb.TID(from)
-	if deleted {
+	if r.Data == nil {
 		r.Kind = txnlog.Delete
 	}
 	if blob {

@@ -413,3 +413,109 @@ func putBlob(t testing.TB, s *store.Store, oid zodb.OID, rec zodb.Record, text s
 		t.Fatal(err)
 	}
 }
+
+// transactionOf is what rs.py iterates over.
+type transactionOf struct {
+	tid                                  uint64
+	status, user, description, extension string
+	records                              string
+}
+
+// theirTransactions returns what RelStorage's iterator yields.
+func theirTransactions(t testing.TB, raw json.RawMessage) (list []transactionOf) {
+	for _, x := range result[[][]json.RawMessage](t, raw) {
+		list = append(list, transactionOf{
+			tid: result[uint64](t, x[0]), status: result[string](t, x[1]), user: result[string](t, x[2]), description: result[string](t, x[3]),
+			extension: result[string](t, x[4]), records: strings.ReplaceAll(string(x[5]), " ", ""),
+		})
+	}
+	return list
+}
+
+func ourTransactions(t testing.TB, e *sqlstorage.Engine) (list []transactionOf) {
+	for x, err := range e.Scan(t.Context(), 0, store.Forward) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var records []string
+		for _, r := range x.Records {
+			data := "null"
+			if r.Data != nil {
+				data = fmt.Sprintf("%q", hex.EncodeToString(r.Data))
+			}
+			records = append(records, fmt.Sprintf("[%d,%s]", r.OID, data))
+		}
+		list = append(list, transactionOf{
+			tid: uint64(x.TID), status: string(x.Status), user: string(x.User), description: string(x.Description),
+			extension: hex.EncodeToString(x.Extension), records: "[" + strings.Join(records, ",") + "]",
+		})
+	}
+	return list
+}
+
+// TestSameHistory compares how RelStorage and Zari tell the history of a database that
+// both have written; then RelStorage undoes what Zari wrote, and the other way round.
+func TestSameHistory(t *testing.T) {
+	dir := t.TempDir()
+	relstorage(t, dir, sqlstorage.Preserving, "fill,2", "write,python,1")
+	s, _ := openStore(t, dir, sqlstorage.Options{})
+	txn, err := s.Begin(t.Context(), zodb.TxnMeta{User: []byte("us\xc3\xa9r"), Description: []byte("by zari"), Extension: []byte("\x80\x03}q\x00X\x01\x00\x00\x00aq\x01K\x01s.")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := s.LoadBefore(t.Context(), 0, zodb.MaxTID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := txn.Store(t.Context(), 0, rec.Serial, root(5)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Vote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Finish(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+
+	got := relstorage(t, dir, sqlstorage.Preserving, "iterate", "undo,0", "iterate", "read")
+	after := result[map[string]any](t, got[3])
+	if after["python"] != "1" {
+		t.Errorf("after RelStorage undid what Zari wrote: %v", after)
+	}
+	s, engine := openStore(t, dir, sqlstorage.Options{})
+	ours := ourTransactions(t, engine)
+	if diff := cmp.Diff(theirTransactions(t, got[2]), ours, cmp.AllowUnexported(transactionOf{})); diff != "" {
+		t.Errorf("-RelStorage +ours:\n%s", diff)
+	}
+	undoLast(t, s)
+	s.Close()
+	checkRows(t, dir, sqlstorage.Preserving)
+	after = result[map[string]any](t, relstorage(t, dir, sqlstorage.Preserving, "read")[0])
+	if _, there := after["python"]; there || len(after) != 1 {
+		t.Errorf("after Zari undid what RelStorage wrote: %v", after)
+	}
+}
+
+// undoLast undoes the last transaction.
+func undoLast(t testing.TB, s *store.Store) {
+	t.Helper()
+	txn, err := s.Begin(t.Context(), zodb.TxnMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer txn.Abort()
+	undoer, ok := zodb.As[zodb.UndoTxn](txn)
+	if !ok {
+		t.Fatal("no undo")
+	}
+	if err := undoer.Undo(t.Context(), s.LastTID()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Vote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Finish(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+}
