@@ -34,7 +34,7 @@ func (o *oids) open() (*pool, error) {
 	defer o.mu.Unlock()
 	var err error
 	if o.pool == nil {
-		o.pool, err = newPool(o.path, o.db.source(o.path), 1)
+		o.pool, err = o.db.newPool(o.path, 1)
 	}
 	return o.pool, err
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
-	"sort"
+	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,13 +85,13 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, err
 	}
 	var err error
-	if d.writer, err = newPool(d.path, d.source(d.path), 1); err != nil {
+	if d.writer, err = d.newPool(d.path, 1); err != nil {
 		return nil, err
 	}
-	if d.readers, err = newPool(d.path, d.source(d.path, "query_only(1)"), o.Readers); err != nil {
+	if d.readers, err = d.newPool(d.path, o.Readers, "query_only(1)"); err != nil {
 		return nil, errors.Join(err, d.writer.close())
 	}
-	if d.watcher, err = newPool(d.path, d.source(d.path, "query_only(1)"), 1); err != nil {
+	if d.watcher, err = d.newPool(d.path, 1, "query_only(1)"); err != nil {
 		return nil, errors.Join(err, d.writer.close(), d.readers.close())
 	}
 	if err := d.journal(ctx); err != nil {
@@ -110,32 +112,34 @@ func (d *DB) exists() error {
 	return err
 }
 
-// source is the name under which the driver opens a file.
-func (d *DB) source(path string, pragmas ...string) string {
-	q := url.Values{"_dqs": {"false"}, "_txlock": {"immediate"}, "_foreign_keys": {"1"}, "_synchronous": {"FULL"}}
-	q.Set("_busy_timeout", fmt.Sprint(d.opts.Busy.Milliseconds()))
-	q.Set("mode", "rwc")
+// source is the name under which the driver opens a file: an error if the settings are
+// no settings. What an operator sets comes after our own, and what last makes sure of
+// comes after that.
+func (d *DB) source(path string, last ...string) (string, error) {
+	pragmas := []string{fmt.Sprintf("busy_timeout(%d)", d.opts.Busy.Milliseconds()), "foreign_keys(1)", "synchronous(FULL)"}
+	for _, name := range slices.Sorted(maps.Keys(d.opts.Pragmas)) {
+		value := d.opts.Pragmas[name]
+		if !word.MatchString(name) || !word.MatchString(value) {
+			return "", fmt.Errorf("%s: pragma %q = %q: both are one word or number", path, name, value)
+		}
+		pragmas = append(pragmas, fmt.Sprintf("%s(%s)", name, value))
+	}
+	q := url.Values{"_dqs": {"false"}, "_txlock": {"immediate"}, "_pragma": append(pragmas, last...)}
 	switch {
 	case d.opts.ReadOnly:
 		q.Set("mode", "ro")
-	case !d.opts.Create:
+	case d.opts.Create:
+		q.Set("mode", "rwc")
+	default:
 		q.Set("mode", "rw")
 	}
-	names := make([]string, 0, len(d.opts.Pragmas))
-	for name := range d.opts.Pragmas {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		pragmas = append(pragmas, fmt.Sprintf("%s(%s)", name, d.opts.Pragmas[name]))
-	}
-	q["_pragma"] = pragmas
-	if abs, err := filepath.Abs(path); err == nil {
-		path = abs
-	}
-	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
-	return u.String()
+	abs, err := filepath.Abs(path)
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: q.Encode()}
+	return u.String(), err
 }
+
+// word is what may be set in a pragma.
+var word = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // journal switches to WAL, which is a property of the file.
 func (d *DB) journal(ctx context.Context) error {
@@ -165,6 +169,7 @@ const maxValue = 1_000_000_000 - 4096
 
 // Close implements sqlstorage.Dialect.
 func (d *DB) Close() error {
+	d.writer.shut()
 	d.releaseVoted()
 	return errors.Join(d.oids.close(), d.watcher.close(), d.readers.close(), d.writer.close())
 }

@@ -20,11 +20,16 @@ type pool struct {
 	path string
 	db   *sql.DB
 	free chan *session // nil: one that is not open
-	done chan struct{} // closed when the pool is
-	once sync.Once
+	done chan struct{} // closed when nobody gets a connection any more
+	end  sync.Once     // closes done
+	once sync.Once     // closes the connections
 }
 
-func newPool(path, source string, n int) (*pool, error) {
+func (d *DB) newPool(path string, n int, pragmas ...string) (*pool, error) {
+	source, err := d.source(path, pragmas...)
+	if err != nil {
+		return nil, err
+	}
 	c, err := sqlite.NewConnector(source)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -47,6 +52,10 @@ func (p *pool) take(ctx context.Context) (*session, error) {
 		return nil, zodb.ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if p.isShut() {
+		p.free <- s
+		return nil, zodb.ErrClosed
 	}
 	if s != nil {
 		return s, nil
@@ -118,10 +127,23 @@ func (p *pool) rollback(s *session) error {
 	return nil
 }
 
+// shut sees to it that nobody gets a connection any more.
+func (p *pool) shut() { p.end.Do(func() { close(p.done) }) }
+
+// isShut reports whether shut was called.
+func (p *pool) isShut() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // close waits for all connections to come back. It may be called again.
 func (p *pool) close() (err error) {
+	p.shut()
 	p.once.Do(func() {
-		close(p.done)
 		for range cap(p.free) {
 			if s := <-p.free; s != nil {
 				s.close()

@@ -40,6 +40,10 @@ func (d *DB) Lock(ctx context.Context, form sqlstorage.Form, written, read []int
 		return nil, err
 	}
 	d.holds(l)
+	if d.writer.isShut() { // Close may not have seen that this has the lock
+		l.Release()
+		return nil, zodb.ErrClosed
+	}
 	return l, nil
 }
 
