@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/zaridb/zari/engine/memstorage"
 	"github.com/zaridb/zari/engine/sqlstorage"
@@ -80,8 +81,24 @@ func harness(o sqlstorage.Options, blobs string) storagetest.Harness {
 	if o.Form == sqlstorage.Free {
 		caps = storagetest.Without(caps, storagetest.CapUndoer)
 	}
+	var peer func(t testing.TB, s zodb.Storage) zodb.Storage
+	var bugs map[string]string
+	var patience time.Duration
+	if o.Shared {
+		bugs, patience = wholeDatabase, 4*time.Second
+		caps = append(caps, storagetest.CapSyncer)
+		peer = func(t testing.TB, s zodb.Storage) zodb.Storage {
+			d.mu.Lock()
+			dir := d.dirs[s]
+			d.mu.Unlock()
+			return d.open(t, dir, false)
+		}
+	}
 	return storagetest.Harness{
 		HistoryFree: o.Form == sqlstorage.Free,
+		Peer:        peer,
+		Bugs:        bugs,
+		Patience:    patience,
 
 		New:      func(t testing.TB) zodb.Storage { return d.open(t, t.TempDir(), false) },
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
@@ -93,9 +110,31 @@ func harness(o sqlstorage.Options, blobs string) storagetest.Harness {
 	}
 }
 
+// wholeDatabase is what cannot be had where others write to a SQLite database too: who
+// has voted keeps everybody else from voting, and packs from going on, until it is
+// finished.
+var wholeDatabase = func() map[string]string {
+	const why = "SQLite's only lock is that of the whole database, which RelStorage takes when it votes"
+	bugs := make(map[string]string)
+	for _, name := range []string{
+		"sync/Interleaved", "check_current/Shared", "pack/WhileVoted", "pack/WhileUndoVoted",
+		"locks/Disjoint", "locks/ConflictsKeepOnlyTheirs", "locks/Cancelled",
+	} {
+		bugs[name] = why
+	}
+	return bugs
+}()
+
 func TestContract(t *testing.T) {
 	t.Run("preserving", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{}, "rows")) })
 	t.Run("shared_blobs", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{}, "shared")) })
+	t.Run("shared", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{Shared: true}, "shared")) })
+	t.Run("shared_free", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("one shared form is enough for a short run")
+		}
+		storagetest.Run(t, harness(sqlstorage.Options{Form: sqlstorage.Free, Shared: true}, "shared"))
+	})
 	t.Run("free", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{Form: sqlstorage.Free}, "rows")) })
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/zaridb/zari/engine/sqlstorage"
 	"github.com/zaridb/zari/storagetest"
+	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/txnlog"
 	"github.com/zaridb/zari/zodb"
 )
@@ -35,9 +37,9 @@ func amount(data []byte) ([]byte, error) {
 	return data[i+13 : i+17], nil
 }
 
-// worker changes counters and accounts through an engine.
+// worker changes counters and accounts through a Store.
 type worker struct {
-	engine    *sqlstorage.Engine
+	store     *store.Store
 	oids      []zodb.OID
 	conflicts int
 }
@@ -54,10 +56,17 @@ func (w *worker) add(ctx context.Context, changes map[zodb.OID]int32) error {
 }
 
 func (w *worker) try(ctx context.Context, changes map[zodb.OID]int32) error {
-	t := &txnlog.Txn{Status: ' ', Description: []byte("zari")}
-	var written []zodb.OID
+	at := w.store.LastTID()
+	if err := w.balanced(ctx, at); err != nil {
+		return err
+	}
+	txn, err := w.store.Begin(ctx, zodb.TxnMeta{Description: []byte("zari")})
+	if err != nil {
+		return err
+	}
+	defer txn.Abort()
 	for oid, n := range changes {
-		rec, err := w.engine.LoadBefore(ctx, oid, zodb.MaxTID)
+		rec, err := w.load(ctx, oid, at)
 		if err != nil {
 			return err
 		}
@@ -67,21 +76,49 @@ func (w *worker) try(ctx context.Context, changes map[zodb.OID]int32) error {
 			return err
 		}
 		binary.LittleEndian.PutUint32(v, binary.LittleEndian.Uint32(v)+uint32(n))
-		t.Records = append(t.Records, txnlog.Record{OID: oid, Prev: rec.Serial, Data: data})
-		written = append(written, oid)
+		if err := txn.Store(ctx, oid, rec.Serial, data); err != nil {
+			return err
+		}
 	}
-	lock, err := w.engine.Lock(ctx, written, nil, 20*time.Second)
+	votes, err := txn.Vote(ctx)
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
-	for _, r := range t.Records {
-		if newest := lock.Serials()[r.OID]; newest != r.Prev {
-			return &zodb.ConflictError{OID: r.OID, Committed: newest, Read: r.Prev}
-		}
+	if len(votes.Conflicts) > 0 {
+		return &zodb.ConflictError{OID: votes.Conflicts[0].OID}
 	}
-	_, err = lock.Commit(ctx, []*txnlog.Txn{t})
+	_, err = txn.Finish(ctx, nil)
 	return err
+}
+
+// load loads from a snapshot. In a history-free database it may be forgotten, which a
+// client takes for a conflict.
+func (w *worker) load(ctx context.Context, oid zodb.OID, at zodb.TID) (zodb.Record, error) {
+	rec, err := w.store.LoadBefore(ctx, oid, at+1)
+	if missing, ok := errors.AsType[*zodb.NoObjectError](err); ok && missing.Known {
+		err = &zodb.ConflictError{OID: oid, Reason: "forgotten"}
+	}
+	return rec, err
+}
+
+// balanced checks that no money is lost in a snapshot.
+func (w *worker) balanced(ctx context.Context, at zodb.TID) error {
+	total := 0
+	for _, oid := range w.oids[counters4:] {
+		rec, err := w.load(ctx, oid, at)
+		if err != nil {
+			return err
+		}
+		v, err := amount(rec.Data)
+		if err != nil {
+			return err
+		}
+		total += int(binary.LittleEndian.Uint32(v))
+	}
+	if total != counters4*startingWith {
+		return fmt.Errorf("the accounts hold %d together at %v", total, at)
+	}
+	return nil
 }
 
 // mix increments counters and moves money n times each.
@@ -100,10 +137,10 @@ func (w *worker) mix(ctx context.Context, n int, seed uint64) error {
 }
 
 // values returns what the objects are.
-func values(t testing.TB, e *sqlstorage.Engine, oids []zodb.OID, before zodb.TID) (list []int) {
+func values(t testing.TB, s *store.Store, oids []zodb.OID, before zodb.TID) (list []int) {
 	t.Helper()
 	for _, oid := range oids {
-		rec, err := e.LoadBefore(t.Context(), oid, before)
+		rec, err := s.LoadBefore(t.Context(), oid, before)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,60 +160,38 @@ func sum(list []int) (n int) {
 	return n
 }
 
-// follow asks for changes until ctx ends and there are no more, and returns the tids.
-func follow(ctx context.Context, e *sqlstorage.Engine, after zodb.TID) (tids []zodb.TID, err error) {
-	for {
-		ended := ctx.Err() != nil
-		changes, head, err := e.Changes(context.WithoutCancel(ctx), after)
-		if err != nil {
-			return tids, err
-		}
-		for _, c := range changes {
-			if c.TID <= after {
-				return tids, fmt.Errorf("change %v after %v", c.TID, after)
-			}
-			after = c.TID
-			tids = append(tids, c.TID)
-		}
-		if after < head {
-			after = head
-		}
-		if ended {
-			return tids, nil
-		}
-		if err := e.Wait(ctx); err != nil && ctx.Err() == nil {
-			return tids, err
-		}
-	}
+// watched are the tids of the changes that a Store told of, in that order.
+type watched struct {
+	mu   sync.Mutex
+	tids []zodb.TID
 }
 
-// TestSharedWithRelStorage has RelStorage processes and Zari engines change the same
+func (w *watched) observe(c zodb.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tids = append(w.tids, c.TID)
+}
+
+// TestSharedWithRelStorage has RelStorage processes and Zari servers change the same
 // objects at the same time.
 func TestSharedWithRelStorage(t *testing.T) {
 	for _, form := range forms {
 		t.Run(form.String(), func(t *testing.T) {
 			dir := t.TempDir()
 			oids := result[[]zodb.OID](t, relstorage(t, dir, form, "setup")[0])
-			const processes, engines, n = 2, 2, 100
-			ctx, cancel := context.WithCancel(t.Context())
-			var work, followers errgroup.Group
-			seen := make([][]zodb.TID, engines)
-			var first *sqlstorage.Engine
-			for i := range engines {
-				e := openEngine(t, openDB(t, dir), sqlstorage.Options{Form: form, Shared: true})
-				if first == nil {
-					first = e
-				}
-				start, _ := e.Head()
-				followers.Go(func() (err error) {
-					seen[i], err = follow(ctx, e, start)
-					return err
-				})
+			const processes, servers, n = 2, 2, 100
+			var work errgroup.Group
+			seen := make([]watched, servers)
+			stores := make([]*store.Store, servers)
+			for i := range servers {
+				stores[i], _ = openStore(t, dir, sqlstorage.Options{Form: form, Shared: true})
+				_, stop := stores[i].Observe(seen[i].observe)
+				defer stop()
 				for j := range 2 {
-					w := &worker{engine: e, oids: oids}
+					w := &worker{store: stores[i], oids: oids}
 					work.Go(func() error {
 						err := w.mix(t.Context(), n, uint64(10*i+j))
-						t.Logf("engine %d.%d: %d conflicts", i, j, w.conflicts)
+						t.Logf("server %d.%d: %d conflicts", i, j, w.conflicts)
 						return err
 					})
 				}
@@ -195,42 +210,47 @@ func TestSharedWithRelStorage(t *testing.T) {
 			if err := work.Wait(); err != nil {
 				t.Error(err)
 			}
-			cancel()
-			if err := followers.Wait(); err != nil {
-				t.Error(err)
+			for _, s := range stores {
+				syncer, ok := zodb.As[zodb.Syncer](s)
+				if !ok {
+					t.Fatal("a shared store cannot be synced")
+				}
+				if err := syncer.Sync(t.Context()); err != nil {
+					t.Error(err)
+				}
 			}
-			final := values(t, first, oids, zodb.MaxTID)
-			if got, want := sum(final[:counters4]), counters4*startingWith+n*(processes+2*engines); got != want {
+			final := values(t, stores[0], oids, zodb.MaxTID)
+			if got, want := sum(final[:counters4]), counters4*startingWith+n*(processes+2*servers); got != want {
 				t.Errorf("the counters are %d together, %d increments were made", got-counters4*startingWith, want-counters4*startingWith)
 			}
 			if got := sum(final[counters4:]); got != counters4*startingWith {
 				t.Errorf("the accounts hold %d together", got)
 			}
 			checkRows(t, dir, form)
-			checkFollowed(t, dir, form, first, oids, seen)
+			checkFollowed(t, dir, form, stores[0], oids, seen)
 		})
 	}
 }
 
 // checkFollowed checks that nothing was missed, and that the accounts balance in every
 // snapshot.
-func checkFollowed(t *testing.T, dir string, form sqlstorage.Form, e *sqlstorage.Engine, oids []zodb.OID, seen [][]zodb.TID) {
+func checkFollowed(t *testing.T, dir string, form sqlstorage.Form, s *store.Store, oids []zodb.OID, seen []watched) {
 	t.Helper()
 	if form == sqlstorage.Free {
 		return
 	}
 	all := rows(t, dir, `SELECT '' || tid FROM "transaction" WHERE tid > 0 ORDER BY tid`)
-	for i, tids := range seen {
+	for i := range seen {
 		var got []string
-		for _, tid := range tids {
+		for _, tid := range seen[i].tids {
 			got = append(got, fmt.Sprint(uint64(tid)))
 		}
 		if from := slices.Index(all, got[0]); from < 0 || !slices.Equal(all[from:], got) {
-			t.Errorf("engine %d was told of %d transactions, not all of %d", i, len(got), len(all))
+			t.Errorf("server %d was told of %d transactions, not all of %d", i, len(got), len(all))
 		}
 	}
-	for _, tid := range seen[0] {
-		if got := sum(values(t, e, oids, tid+1)[counters4:]); got != counters4*startingWith {
+	for _, tid := range seen[0].tids {
+		if got := sum(values(t, s, oids, tid+1)[counters4:]); got != counters4*startingWith {
 			t.Errorf("the accounts hold %d at %v", got, tid)
 		}
 	}

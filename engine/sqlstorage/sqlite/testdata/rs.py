@@ -159,6 +159,12 @@ def mix(s, n, seed):
     return {'conflicts': conflicts, 'broken': broken, 'back': back}
 
 
+def checkrefs(s):
+    """References to objects that are not there."""
+    from ZODB.serialize import referencesf
+    return s.pack(None, referencesf, check_refs=True)
+
+
 def oids(s, n):
     return [u64(s.new_oid()) for _ in range(int(n))]
 
