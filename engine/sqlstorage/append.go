@@ -95,22 +95,29 @@ func (e *Engine) Settle(ctx context.Context) (zodb.TID, error) {
 	return zodb.TID(e.head.Load()), nil
 }
 
-// retakeEpoch raises the epoch if it is still ours.
+// retakeEpoch raises the epoch if it is still ours. What came of an earlier attempt may
+// not be known: then it may have been raised by that. (If it was somebody else after all,
+// he is locked out now, and had not written, or the last tid tells.)
 func (e *Engine) retakeEpoch(ctx context.Context) error {
 	var next int64
+	e.raises++
 	err := e.db.Write(ctx, func(s Session) error {
 		if _, err := s.Exec(ctx, nextEpoch); err != nil {
 			return err
 		}
 		var err error
 		next, err = number(ctx, s, selectEpoch)
-		if err == nil && uint64(next) != e.epoch.Load()+1 {
+		if err == nil && (uint64(next) <= e.epoch.Load() || uint64(next) > e.epoch.Load()+e.raises) {
 			err = fmt.Errorf("%s: another server has taken over: %w", e.db.Name(), zodb.ErrNotPrimary)
 		}
 		return err
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		e.epoch.Store(uint64(next))
+		e.raises = 0
+	case !errors.Is(err, zodb.ErrCommitUnknown):
+		e.raises--
 	}
 	return err
 }

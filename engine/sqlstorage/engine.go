@@ -25,13 +25,14 @@ type Engine struct {
 	meta   bool      // there is a table zari_meta
 	undone bool      // and a table zari_undone
 
-	epoch atomic.Uint64 // of the lease, 0 without one
-	head  atomic.Uint64 // the last tid
-	max   atomic.Uint64 // the largest oid
-	floor atomic.Uint64 // tids are larger, also where no row has it
-	stat  statistics
-	scans chan struct{} // has room for those that hold a session
-	tried []*txnlog.Txn // by the last Append, until its outcome is known
+	epoch  atomic.Uint64 // of the lease, 0 without one
+	head   atomic.Uint64 // the last tid
+	max    atomic.Uint64 // the largest oid
+	floor  atomic.Uint64 // tids are larger, also where no row has it
+	stat   statistics
+	scans  chan struct{} // has room for those that hold a session
+	tried  []*txnlog.Txn // by the last Append, until its outcome is known
+	raises uint64        // of the epoch whose outcome is not known
 
 	closing  sync.Once
 	closeErr error

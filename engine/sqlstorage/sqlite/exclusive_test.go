@@ -105,6 +105,7 @@ type silent struct {
 	*sqlite.DB
 	silence bool
 	commits bool
+	writes  int // so many Writes get no answer, too
 }
 
 func (d *silent) Append(ctx context.Context, b *sqlstorage.Batch) error {
@@ -144,6 +145,41 @@ func TestUnknownOutcomes(t *testing.T) {
 				t.Errorf("Append after that: %d, %v", n, err)
 			}
 			checkRows(t, dir, form)
+		}
+	}
+}
+
+func (d *silent) Write(ctx context.Context, fn func(sqlstorage.Session) error) error {
+	err := d.DB.Write(ctx, fn)
+	if d.writes > 0 && err == nil {
+		d.writes--
+		err = zodb.ErrCommitUnknown
+	}
+	return err
+}
+
+// Settling may itself get no answer, and be tried again; but not against another server.
+func TestSettledAgain(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		dir := t.TempDir()
+		d := &silent{DB: openDB(t, dir), commits: true}
+		e := openEngine(t, d, sqlstorage.Options{})
+		d.silence, d.writes = true, 2
+		if _, err := e.Append(t.Context(), oneTxn(100, 1, 0), nil); !errors.Is(err, zodb.ErrCommitUnknown) {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := e.Settle(t.Context()); !errors.Is(err, zodb.ErrCommitUnknown) {
+				t.Fatalf("Settle without an answer: %v", err)
+			}
+		}
+		if taken {
+			run(t, openDB(t, dir), `UPDATE zari_meta SET epoch = epoch + 3`)
+		}
+		d.silence = false
+		head, err := e.Settle(t.Context())
+		if !taken && (head != 100 || err != nil) || taken && !errors.Is(err, zodb.ErrNotPrimary) {
+			t.Errorf("taken over: %v; Settle: %v, %v", taken, head, err)
 		}
 	}
 }
