@@ -339,11 +339,17 @@ func packBoth(t *testing.T, source string, form sqlstorage.Form, gc, at, last st
 	if gc != "gc" || t.Failed() {
 		return
 	}
-	missing := relstorage(t, ours, form, "checkrefs", "pack,"+last+",gc")[0]
-	if m := string(missing); m != "[]" && m != "null" {
-		t.Errorf("RelStorage misses %s", missing)
+	missing := func(dir string) [][2]int64 {
+		return result[[][2]int64](t, relstorage(t, dir, form, "checkrefs", "pack,"+last+",gc")[0])
 	}
-	relstorage(t, theirs, form, "pack,"+last+",gc")
+	// RelStorage looks at references of revisions that are gone, too. Its own pack leaves
+	// more of them.
+	theirMissing := missing(theirs)
+	for _, ref := range missing(ours) {
+		if !slices.Contains(theirMissing, ref) {
+			t.Errorf("RelStorage misses %v, but not after its own pack", ref)
+		}
+	}
 	samePacked(t, theirs, ours, form)
 }
 
