@@ -31,7 +31,7 @@ UPSTREAM = $(ZARI_PYTHON) -u interop/upstream/run.py --jobs $(JOBS) \
 
 SUMMARY = var/test-summary.txt
 
-.PHONY: help build serve venv test lint unit race fuzz upstream upstream-runzeo bench proof realdata clean FORCE
+.PHONY: help build serve venv servers test lint unit race fuzz upstream upstream-runzeo bench proof realdata clean FORCE
 
 help: ## say what there is
 	@echo "Zari: a transactional object store for ZODB"
@@ -61,7 +61,10 @@ venv: $(VENV) ## make .venv, a Python with the ZODB and ZEO that the tests need
 .venv/done: interop/requirements.txt interop/venv.sh
 	PYTHON=$(PYTHON) interop/venv.sh .venv
 
-test: $(VENV) build ## all that must pass: lint, unit, race, fuzz, upstream
+servers: ## install the database servers that the tests start themselves (Debian)
+	@interop/servers.sh
+
+test: $(VENV) servers build ## all that must pass: lint, unit, race, fuzz, upstream
 	@mkdir -p var && : > $(SUMMARY)
 	@failed=0; for part in lint unit race fuzz upstream; do \
 		begin=$$(date +%s); echo; echo "=== $$part"; \
@@ -75,12 +78,12 @@ lint: ## gofmt, vet, staticcheck
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-unit: $(VENV) ## go test ./..., the Go tests against Python included
+unit: $(VENV) servers ## go test ./..., the Go tests against Python included
 	@mkdir -p var
 	CGO_ENABLED=0 $(GO) test -timeout 20m ./... 2>&1 | tee var/unit.log; status=$$?; \
 		grep -E '^(ok|FAIL|--- FAIL|panic:)' var/unit.log >> $(SUMMARY); exit $$status
 
-race: $(VENV) ## the concurrent packages under the race detector (needs a C compiler)
+race: $(VENV) servers ## the concurrent packages under the race detector (needs a C compiler)
 	@command -v $${CC:-cc} >/dev/null || { echo "The race detector needs a C compiler: apt install gcc libc6-dev"; exit 1; }
 	@mkdir -p var
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE) 2>&1 | tee var/race.log; status=$$?; \
