@@ -101,7 +101,10 @@ func newAppender(s *Store, head zodb.TID) *appender {
 
 func (c *appender) lastGiven() zodb.TID { return zodb.TID(c.given.Load()) }
 
-var errInDoubt = errors.New("the storage's medium did not say whether the last commit is kept; commits resume when that is settled")
+var (
+	errInDoubt = errors.New("the storage's medium did not say whether the last commit is kept; commits resume when that is settled")
+	errShut    = errors.New("it is not known whether the last commit will be kept everywhere; the storage must be opened again")
+)
 
 func (c *appender) ready() error {
 	c.mu.Lock()
@@ -115,7 +118,9 @@ func (c *appender) refusal() error {
 	switch {
 	case c.closed:
 		return zodb.ErrClosed
-	case c.doubt || c.shut:
+	case c.shut:
+		return errShut
+	case c.doubt:
 		return errInDoubt
 	}
 	return nil
@@ -333,7 +338,7 @@ func (c *appender) settle() bool {
 		return true
 	}
 	log := c.store.opts.Logger
-	log.Error("the medium did not say whether the last commit is kept; votes are refused until it does", "transactions", len(commits))
+	log.Error("the medium did not say whether the last commit is kept; votes wait until it does", "transactions", len(commits))
 	for delay := 10 * time.Millisecond; ; delay = min(2*delay, 10*time.Second) {
 		head, err := c.trySettle()
 		if err == nil {

@@ -175,9 +175,21 @@ func commitInDoubt(t *testing.T, kept bool) {
 		t.Fatal("what is in doubt can be seen")
 	}
 	e.failWith(nil)
+	late, _ := s.Begin(t.Context(), zodb.TxnMeta{})
+	late.Store(t.Context(), 3, 0, []byte("late"))
+	answer := make(chan error, 1)
+	go func() {
+		_, err := late.Vote(t.Context())
+		answer <- err
+	}()
+	time.Sleep(time.Second)
 	deaf.Store(false)
 	time.Sleep(time.Minute)
 	synctest.Wait()
+	if err := <-answer; err != nil {
+		t.Errorf("a vote that waited for the medium's word: %v", err)
+	}
+	late.Abort()
 	rec, err := s.LoadBefore(t.Context(), 1, zodb.MaxTID)
 	if (err == nil) != kept || kept && string(rec.Data) != "x" {
 		t.Errorf("kept is %v, but then LoadBefore = %v, %v", kept, rec, err)

@@ -77,7 +77,7 @@
 // # When the medium does not answer
 //
 // If Append says zodb.ErrCommitUnknown, the transactions of that batch are in
-// doubt: their Finish returns that error, votes are refused, loads go on. The
-// engine is asked to settle; what turns out to be durable is published then. Where others
-// write too it is Lock.Settle that is asked.
+// doubt: their Finish returns that error, votes wait, as long as they wait for locks,
+// and loads go on. The engine is asked to settle; what turns out to be durable is
+// published then. Where others write too it is Lock.Settle that is asked.
 package store

@@ -31,7 +31,7 @@ func (t *txn) Vote(ctx context.Context) (zodb.Votes, error) {
 }
 
 func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
-	if err := t.store.committer.ready(); err != nil {
+	if err := t.store.untilSettled(ctx); err != nil {
 		return zodb.Votes{}, err
 	}
 	if err := t.readUndone(ctx); err != nil {
