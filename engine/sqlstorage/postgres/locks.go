@@ -1,0 +1,88 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/zaridb/zari/engine/sqlstorage"
+)
+
+// PackLock implements sqlstorage.Dialect.
+func (d *DB) PackLock(ctx context.Context) (io.Closer, error) {
+	return d.hold(ctx, packLock, "a pack or an undo is under way")
+}
+
+// Lease implements sqlstorage.Dialect: an advisory lock of a session that does
+// nothing else.
+func (d *DB) Lease(ctx context.Context) (io.Closer, error) {
+	return d.hold(ctx, leaseLock, "another Zari serves this database alone")
+}
+
+// held is an advisory lock that lives as long as its session. If the session breaks
+// it is taken again on a new one, if it still is to be had then.
+type held struct {
+	db   *DB
+	key  int64
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+// hold takes a lock without waiting.
+func (d *DB) hold(ctx context.Context, key int64, why string) (io.Closer, error) {
+	conn, err := d.lockSession(ctx, key, why)
+	if err != nil {
+		return nil, err
+	}
+	life, stop := context.WithCancel(context.Background())
+	h := &held{db: d, key: key, stop: stop}
+	h.wg.Go(func() { h.keep(life, conn) })
+	return h, nil
+}
+
+func (d *DB) lockSession(ctx context.Context, key int64, why string) (*pgx.Conn, error) {
+	conn, err := d.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var got bool
+	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", key).Scan(&got)
+	if err == nil && got {
+		return conn, nil
+	}
+	conn.Close(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, d.explain(err)
+	}
+	return nil, fmt.Errorf("%s: %s (advisory lock %d): %w", d.name, why, key, sqlstorage.ErrBusy)
+}
+
+// keep holds the session until it is told to stop: nothing is ever notified there, so
+// waiting ends when the session does.
+func (h *held) keep(life context.Context, conn *pgx.Conn) {
+	for {
+		for life.Err() == nil {
+			if _, err := conn.WaitForNotification(life); err != nil {
+				break
+			}
+		}
+		conn.Close(context.Background()) // the lock goes with it
+		if life.Err() != nil {
+			return
+		}
+		var err error
+		if conn, err = h.db.lockSession(life, h.key, "lost"); err != nil {
+			return // somebody else has it, or the server is gone for good: the epoch tells
+		}
+	}
+}
+
+// Close implements io.Closer.
+func (h *held) Close() error {
+	h.stop()
+	h.wg.Wait()
+	return nil
+}
