@@ -102,7 +102,7 @@ upstream-runzeo: $(VENV) ## the same against Python's own server: is the runner 
 bench: $(VENV) build ## Zari beside Python's runzeo: ratios
 	$(GO) run ./bench/compare $(ARGS)
 
-proof: $(VENV) ## the long proofs of docs/proofs.md, and fuzzing for an hour
+proof: $(VENV) servers ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	ZARI_ROUNDS=10000 $(GO) test -timeout 6h -v -run PowerLoss ./engine/filestorage/crashtest
 	ZARI_OPS=10000000 $(GO) test -timeout 6h -v -run 'TestServer$$' ./interop/model
 	CI=true ZARI_ROUNDS=200 ZARI_PACK_KILLS=50 $(GO) test -timeout 6h -v -run 'Kill9|Chain' ./interop
@@ -113,6 +113,7 @@ proof: $(VENV) ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	CI=true ZARI_IMPORT_OBJECTS=5000000 ZARI_IMPORT_KILLS=20 $(GO) test -timeout 6h -v -run 'TestImport$$' ./interop
 	ZARI_HISTORIES=100000 $(GO) test -timeout 24h -v -run 'Histories$$' ./resolve
 	CI=true ZARI_SPLITS=150 $(GO) test -timeout 1h -v -run SplitsMerge ./interop
+	CI=true ZARI_SECONDS=120 $(GO) test -timeout 2h -v -run 'Mixed|Failover' ./engine/sqlstorage/postgres
 	$(MAKE) fuzz FUZZ_SECONDS=3600
 
 realdata: $(VENV) ## databases of Plone, Zope and the Zope Toolkit, made from PyPI and read record by record

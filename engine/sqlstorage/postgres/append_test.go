@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/zaridb/zari/engine/sqlstorage"
@@ -38,7 +39,7 @@ func mustAppend(t testing.TB, db *postgres.DB, b *sqlstorage.Batch) {
 	}
 }
 
-// scan reads all rows of a query with two numbers and bytes in each.
+// stateRow is a row of object_state, with "NULL" for no state.
 type stateRow struct {
 	oid, tid int64
 	state    string
@@ -81,7 +82,7 @@ func TestAppendWritesRows(t *testing.T) {
 		if form == sqlstorage.Free {
 			want = want[2:]
 		}
-		if got := states(t, db); !equal(got, want) {
+		if got := states(t, db); !slices.Equal(got, want) {
 			t.Errorf("object_state is %v, want %v", got, want)
 		}
 		dsn := dsnOf(t, db)
@@ -105,19 +106,7 @@ func TestAppendWritesRows(t *testing.T) {
 	})
 }
 
-func equal(a, b []stateRow) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// dsns remembers where the databases of tests are.
+// dsnOf returns the DSN of a database of [testpg.Database].
 func dsnOf(t testing.TB, db *postgres.DB) string {
 	t.Helper()
 	var host, port, name string

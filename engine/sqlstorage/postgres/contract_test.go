@@ -109,6 +109,9 @@ func TestContract(t *testing.T) {
 	for _, form := range forms {
 		t.Run(word(form), func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{Form: form})) })
 		t.Run("shared_"+word(form), func(t *testing.T) {
+			if testing.Short() && form == sqlstorage.Free {
+				t.Skip("one shared form is enough for a short run")
+			}
 			storagetest.Run(t, harness(sqlstorage.Options{Form: form, Shared: true}))
 		})
 	}

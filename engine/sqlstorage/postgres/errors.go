@@ -13,18 +13,16 @@ import (
 
 // What PostgreSQL says by SQLSTATE (appendix A of its manual).
 const (
-	codeReadOnly        = "25006" // read_only_sql_transaction
-	codeInsufficient    = "53"    // class: insufficient resources
-	codeDiskFull        = "53100"
-	codeTooManyConns    = "53300"
-	codeLockTimeout     = "55P03" // lock_not_available
-	codeQueryCanceled   = "57014"
-	codeDeadlock        = "40P01"
-	codeConnection      = "08"    // class: connection exceptions
-	codeAdminShutdown   = "57P01" // and of sessions that are terminated
-	codeCrashShutdown   = "57P02"
-	codeCannotConnect   = "57P03" // starting up, or shutting down
-	codeUnknownDatabase = "3D000"
+	codeReadOnly      = "25006" // read_only_sql_transaction
+	codeDiskFull      = "53100"
+	codeTooManyConns  = "53300"
+	codeLockTimeout   = "55P03" // lock_not_available
+	codeQueryCanceled = "57014" // statement_timeout, which only votes have
+	codeDeadlock      = "40P01"
+	codeConnection    = "08"    // class: connection exceptions
+	codeAdminShutdown = "57P01" // and of sessions that are terminated
+	codeCrashShutdown = "57P02"
+	codeCannotConnect = "57P03" // starting up, or shutting down
 )
 
 // explain makes an error of the driver's one that says which database, and that

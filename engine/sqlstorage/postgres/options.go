@@ -33,7 +33,7 @@ type Options struct {
 	Readers, Writers int
 
 	// Votes bounds the transactions that hold locks at one time in shared mode, one
-	// connection each. Default 16.
+	// connection each. Default 32.
 	Votes int
 
 	// Poll is how often others' commits are looked for in shared mode, should a
@@ -49,7 +49,7 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		value *int
 		def   int
-	}{{&o.Readers, 8}, {&o.Writers, 4}, {&o.Votes, 16}} {
+	}{{&o.Readers, 8}, {&o.Writers, 4}, {&o.Votes, 32}} {
 		if *d.value <= 0 {
 			*d.value = d.def
 		}

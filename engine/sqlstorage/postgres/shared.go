@@ -42,7 +42,12 @@ type vote struct {
 
 // begin opens the transaction and takes the locks.
 func (v *vote) begin(ctx context.Context, written, read []int64, wait time.Duration) error {
-	conn, err := v.db.acquire(ctx, v.db.votes)
+	bounded, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	conn, err := v.db.acquire(bounded, v.db.votes)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s: %d transactions hold locks already, and there is no connection for one more: %w", v.db.name, v.db.opts.Votes, sqlstorage.ErrBusy)
+	}
 	if err != nil {
 		return err
 	}

@@ -182,6 +182,17 @@ func TestCommitAfterTheSessionDied(t *testing.T) {
 	})
 }
 
+func TestVotesAreBounded(t *testing.T) {
+	eachForm(t, postgres.Options{Shared: true, Votes: 1}, func(t *testing.T, db *postgres.DB, form sqlstorage.Form) {
+		l := mustLock(t, db, form, []int64{1}, nil)
+		if _, err := lock(t, db, form, []int64{2}, nil, soon); !errors.Is(err, sqlstorage.ErrBusy) {
+			t.Errorf("one more than there may be = %v, want ErrBusy", err)
+		}
+		l.Release()
+		mustLock(t, db, form, []int64{2}, nil)
+	})
+}
+
 func TestCommitFailsWhenMakeDoes(t *testing.T) {
 	eachForm(t, postgres.Options{Shared: true}, func(t *testing.T, db *postgres.DB, form sqlstorage.Form) {
 		mustAppend(t, db, batch(form, txn(10, data(1, 0, "a"))))
