@@ -28,6 +28,7 @@ type DB struct {
 	writes *pgxpool.Pool // Append, Write and oids
 	votes  *pgxpool.Pool // Lock
 
+	voting   sync.Map // of *vote that hold a connection, to its net.Conn
 	listener listener
 	closing  sync.Once
 	closed   atomic.Bool
@@ -111,6 +112,7 @@ func (d *DB) Close() error {
 	d.closing.Do(func() {
 		d.closed.Store(true)
 		d.listener.close()
+		d.endVotes()
 		for _, pool := range []*pgxpool.Pool{d.reads, d.writes, d.votes} {
 			if pool != nil {
 				pool.Close()
@@ -165,12 +167,12 @@ func (d *DB) connect(ctx context.Context) (*pgx.Conn, error) {
 func (d *DB) patiently(ctx context.Context, try func() error) error {
 	start := time.Now()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		if d.closed.Load() {
+			return fmt.Errorf("%s: %w", d.name, zodb.ErrClosed)
+		}
 		err := try()
 		if err == nil {
 			return nil
-		}
-		if d.closed.Load() {
-			return fmt.Errorf("%s: %w", d.name, zodb.ErrClosed)
 		}
 		err = d.explain(err)
 		if !errors.Is(err, sqlstorage.ErrLost) || time.Since(start) > d.opts.Patience || !sleep(ctx, pause) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +22,8 @@ import (
 // adapters/postgresql/procs/lock_objects_and_detect_conflicts.sql.
 func (d *DB) Lock(ctx context.Context, form sqlstorage.Form, written, read []int64, wait time.Duration) (sqlstorage.Locked, error) {
 	v := &vote{db: d, form: form, serials: make(map[int64]int64)}
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	err := v.begin(ctx, written, read, wait)
 	if errors.Is(err, sqlstorage.ErrLost) { // an idle connection had died
 		d.votes.Reset()
@@ -33,6 +37,7 @@ func (d *DB) Lock(ctx context.Context, form sqlstorage.Form, written, read []int
 
 // vote is a transaction that holds the locks of objects.
 type vote struct {
+	mu            sync.Mutex // held by every method, and by DB.Close
 	db            *DB
 	form          sqlstorage.Form
 	conn          *pgxpool.Conn // nil: there is no transaction, or none any more
@@ -51,15 +56,35 @@ func (v *vote) begin(ctx context.Context, written, read []int64, wait time.Durat
 	if err != nil {
 		return err
 	}
-	v.conn = conn
+	v.take(conn)
 	var batch pgx.Batch
 	batch.Queue("BEGIN")
 	patience(&batch, wait)
 	if err := v.lock(ctx, &batch, written, read, lockWaiting); err != nil {
-		v.Release()
+		v.release()
 		return err
 	}
 	return nil
+}
+
+// take makes the connection that of the vote, and known to DB.Close.
+func (v *vote) take(conn *pgxpool.Conn) {
+	v.conn = conn
+	socket := conn.Conn().PgConn().Conn()
+	v.db.voting.Store(v, socket)
+	if v.db.closed.Load() {
+		socket.Close()
+	}
+}
+
+// endVotes ends what votes are doing, so that their connections come back. Nobody has
+// a use for them any more.
+func (d *DB) endVotes() {
+	d.voting.Range(func(v, socket any) bool {
+		socket.(net.Conn).Close() // also of one that waits for a lock
+		v.(*vote).Release()
+		return true
+	})
 }
 
 // patience bounds how long the transaction's statements wait: for each lock, and in
@@ -155,11 +180,17 @@ func (v *vote) readSerials(batch *pgx.Batch, oids []int64, serials map[int64]int
 }
 
 // Serials implements sqlstorage.Locked.
-func (v *vote) Serials() map[int64]int64 { return maps.Clone(v.serials) }
+func (v *vote) Serials() map[int64]int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.serials)
+}
 
 // Extend implements sqlstorage.Locked. If the session has died its locks have, and all
 // of them are tried for again.
 func (v *vote) Extend(ctx context.Context, written, read []int64) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if v.conn == nil || v.conn.Conn().IsClosed() {
 		return v.again(ctx, slices.Concat(v.written, written), slices.Concat(v.read, read))
 	}
@@ -172,13 +203,14 @@ func (v *vote) Extend(ctx context.Context, written, read []int64) error {
 
 // again takes all locks on a new session, without waiting.
 func (v *vote) again(ctx context.Context, written, read []int64) error {
-	v.Release()
+	v.release()
 	v.db.votes.Reset()
 	conn, err := v.db.acquire(ctx, v.db.votes)
 	if err != nil {
 		return err
 	}
-	v.conn, v.written, v.read = conn, nil, nil
+	v.take(conn)
+	v.written, v.read = nil, nil
 	var batch pgx.Batch
 	batch.Queue("BEGIN")
 	return v.lock(ctx, &batch, written, read, lockTrying)
@@ -193,7 +225,9 @@ const commitWait = 10 * time.Minute
 // may have compared serials before we change them: so they are taken again first, and
 // if one is not to be had the commit fails.
 func (v *vote) Commit(ctx context.Context, make func(now time.Time, last int64, serials map[int64]int64) (*sqlstorage.Batch, error)) error {
-	defer v.Release()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	defer v.release()
 	now, last, serials, err := v.lockCommit(ctx)
 	if errors.Is(err, sqlstorage.ErrLost) {
 		if err = v.again(ctx, v.written, v.read); err == nil {
@@ -207,10 +241,8 @@ func (v *vote) Commit(ctx context.Context, make func(now time.Time, last int64, 
 	if err != nil {
 		return err
 	}
-	conn := v.conn
-	v.conn = nil // the writer ends the transaction
-	defer conn.Release()
-	return v.db.write(ctx, conn.Conn(), b)
+	defer v.letGo() // the writer ends the transaction
+	return v.db.write(ctx, v.conn.Conn(), b)
 }
 
 // lockCommit takes the commit lock, and reads under it what a commit starts from.
@@ -233,10 +265,22 @@ var errNoSession = errors.New("the session that held the locks has ended") // co
 
 // Release implements sqlstorage.Locked.
 func (v *vote) Release() {
-	if v.conn == nil {
-		return
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.release()
+}
+
+// release rolls back, if there is a transaction.
+func (v *vote) release() {
+	if v.conn != nil {
+		rollback(context.Background(), v.conn.Conn())
+		v.letGo()
 	}
-	rollback(context.Background(), v.conn.Conn())
+}
+
+// letGo gives the connection back.
+func (v *vote) letGo() {
+	v.db.voting.Delete(v)
 	v.conn.Release()
 	v.conn = nil
 }

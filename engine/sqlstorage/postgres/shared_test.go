@@ -193,6 +193,28 @@ func TestVotesAreBounded(t *testing.T) {
 	})
 }
 
+// Who has voted, or waits for a lock, does not hold up Close.
+func TestCloseEndsVotes(t *testing.T) {
+	eachForm(t, postgres.Options{Shared: true}, func(t *testing.T, db *postgres.DB, form sqlstorage.Form) {
+		mustAppend(t, db, batch(form, txn(10, data(1, 0, "a"))))
+		l := mustLock(t, db, form, []int64{1}, nil)
+		waiter := make(chan error)
+		go func() {
+			_, err := db.Lock(context.Background(), form, []int64{1}, nil, time.Hour)
+			waiter <- err
+		}()
+		waitUntil(t, db, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+		db.Close()
+		if err := <-waiter; err == nil {
+			t.Error("a Lock that waited has succeeded")
+		}
+		if _, err := commitOne(l, form, 1, 10); err == nil {
+			t.Error("a commit after Close has succeeded")
+		}
+		l.Release()
+	})
+}
+
 func TestCommitFailsWhenMakeDoes(t *testing.T) {
 	eachForm(t, postgres.Options{Shared: true}, func(t *testing.T, db *postgres.DB, form sqlstorage.Form) {
 		mustAppend(t, db, batch(form, txn(10, data(1, 0, "a"))))
