@@ -12,17 +12,19 @@ PATH=$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')
 program() {
     case $1 in
         postgresql) echo initdb ;;
+        mariadb) echo mariadbd ;;
         *) echo "servers.sh: there is no server $1 here" >&2; exit 2 ;;
     esac
 }
 package() {
     case $1 in
         postgresql) echo postgresql ;;
+        mariadb) echo mariadb-server ;;
     esac
 }
 
 packages=
-for server in ${*:-postgresql}; do
+for server in ${*:-postgresql mariadb}; do
     name=$(program "$server")
     command -v "$name" > /dev/null || packages="$packages $(package "$server")"
 done
@@ -36,6 +38,11 @@ if command -v apt-get > /dev/null && { [ -z "$as_root" ] || sudo -n true 2> /dev
     $as_root mkdir -p /etc/postgresql-common
     [ -e /etc/postgresql-common/createcluster.conf ] ||
         echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf > /dev/null
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee /usr/sbin/policy-rc.d > /dev/null
+        $as_root chmod 755 /usr/sbin/policy-rc.d
+        trap '$as_root rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
     $as_root apt-get update -q
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
         -o Dpkg::Options::=--force-confold $packages
