@@ -168,13 +168,34 @@ func prepare(opts Options) (*Server, error) {
 	if s.Port, err = freePort(); err != nil {
 		return nil, err
 	}
-	if s.Dir, err = os.MkdirTemp("", "zari-my-"); err != nil { // a short path: a socket's may have 107 bytes
+	if s.Dir, err = tempDir(opts); err != nil {
 		return nil, err
 	}
 	if s.account != nil {
 		err = os.Chown(s.Dir, int(s.account.Uid), int(s.account.Gid))
 	}
 	return s, err
+}
+
+// tempDir makes the server's directory, in memory where that is possible and nothing
+// need be synced: a table is made of files, each synced whatever is configured.
+func tempDir(opts Options) (string, error) {
+	const pattern = "zari-my-" // a short path: a socket's may have 107 bytes
+	if shm := "/dev/shm"; !opts.Fsync && free(shm) > 2<<30 {
+		if dir, err := os.MkdirTemp(shm, pattern); err == nil {
+			return dir, nil
+		}
+	}
+	return os.MkdirTemp("", pattern)
+}
+
+// free returns how many bytes a file system has left.
+func free(path string) uint64 {
+	var s syscall.Statfs_t
+	if syscall.Statfs(path, &s) != nil {
+		return 0
+	}
+	return uint64(s.Bavail) * uint64(s.Bsize)
 }
 
 // install makes the server's own tables.

@@ -1,0 +1,113 @@
+package mysql
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/zaridb/zari/engine/memstorage"
+	"github.com/zaridb/zari/engine/sqlstorage"
+	"github.com/zaridb/zari/internal/testmysql"
+	"github.com/zaridb/zari/storagetest"
+	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/zodb"
+)
+
+// databases makes Stores on databases, and knows the database of each.
+type databases struct {
+	options sqlstorage.Options
+
+	mu   sync.Mutex
+	made map[zodb.Storage]place
+}
+
+// place is where a Store keeps things.
+type place struct {
+	opts  Options
+	blobs string
+}
+
+// counters merges records of the form "counter N", as ZODB's Length does.
+type counters struct{}
+
+func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
+	var b, c, w int
+	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
+		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
+			return nil, false
+		}
+	}
+	return fmt.Appendf(nil, "counter %d", c+w-b), true
+}
+
+func (d *databases) open(t testing.TB, at place, readOnly bool) zodb.Storage {
+	t.Helper()
+	db, err := Open(t.Context(), at.opts)
+	if err != nil {
+		t.Fatalf("mysql.Open: %v", err)
+	}
+	o := d.options
+	o.Create, o.ReadOnly = true, readOnly
+	o.Blobs = &sqlstorage.BlobOptions{Dir: at.blobs}
+	engine, err := sqlstorage.Open(t.Context(), db, o)
+	if err != nil {
+		t.Fatalf("sqlstorage.Open: %v", err)
+	}
+	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+	if err != nil {
+		t.Fatalf("store.Open: %v", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.made[s] = at
+	return s
+}
+
+func (d *databases) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Storage {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	d.mu.Lock()
+	at := d.made[s]
+	d.mu.Unlock()
+	return d.open(t, at, readOnly)
+}
+
+func harness(o sqlstorage.Options) storagetest.Harness {
+	d := &databases{options: o, made: make(map[zodb.Storage]place)}
+	return storagetest.Harness{
+		New: func(t testing.TB) zodb.Storage {
+			return d.open(t, place{options(t, testmysql.Database(t)), t.TempDir()}, false)
+		},
+		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
+		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
+		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher, storagetest.CapPacker),
+		Merge: &storagetest.Merge{
+			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
+		},
+	}
+}
+
+func TestContract(t *testing.T) {
+	t.Run("preserving", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{})) })
+}
+
+func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness(sqlstorage.Options{})) }
+
+// TestLikeMemory runs generated sequences of operations on a database and in memory:
+// the histories must be equal.
+func TestLikeMemory(t *testing.T) {
+	memory := storagetest.Harness{New: func(t testing.TB) zodb.Storage {
+		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: counters{}})
+		if err != nil {
+			t.Fatalf("store.Open: %v", err)
+		}
+		return s
+	}}
+	for seed := range uint64(5) {
+		storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{
+			"memory": memory, "mysql": harness(sqlstorage.Options{}),
+		})
+	}
+}

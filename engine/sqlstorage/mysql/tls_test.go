@@ -1,0 +1,174 @@
+package mysql
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zaridb/zari/internal/testmysql"
+)
+
+// authority signs certificates.
+type authority struct {
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T, dir, name string) *authority {
+	a := &authority{dir: dir}
+	a.cert = &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true,
+		NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true}
+	a.key = a.sign(t, name, a.cert)
+	return a
+}
+
+// sign writes NAME.pem and NAME.key.
+func (a *authority) sign(t *testing.T, name string, cert *x509.Certificate) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer := a.key
+	if signer == nil {
+		signer = key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, cert, a.cert, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		name + ".pem": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(filepath.Join(a.dir, file), pem.EncodeToMemory(block), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return key
+}
+
+func TestTLS(t *testing.T) {
+	dir, err := os.MkdirTemp("", "zari-tls-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // the server runs as somebody else
+		t.Fatal(err)
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	ca := newAuthority(t, dir, "ca")
+	newAuthority(t, dir, "other-ca")
+	ca.sign(t, "server", &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"db.example"}, NotAfter: time.Now().Add(time.Hour)})
+	ca.sign(t, "client", &x509.Certificate{SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "client"}, NotAfter: time.Now().Add(time.Hour)})
+	s := testmysql.Start(t, testmysql.Options{Settings: []string{
+		"--ssl-ca=" + file("ca.pem"), "--ssl-cert=" + file("server.pem"), "--ssl-key=" + file("server.key")}})
+	s.Database(t)
+	for _, statement := range []string{
+		"CREATE DATABASE secured", "CREATE USER zari IDENTIFIED BY 'it''s'", "GRANT ALL ON secured.* TO zari",
+		"CREATE USER certified IDENTIFIED BY 'x' REQUIRE X509", "GRANT ALL ON secured.* TO certified",
+	} {
+		if err := s.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ip, name := fmt.Sprintf("127.0.0.1:%d", s.Port), fmt.Sprintf("localhost:%d", s.Port)
+	for _, c := range []struct {
+		what    string
+		address string
+		user    string
+		tls     TLS
+		fails   string // "": connects, encrypted
+	}{
+		{"a CA and its host", ip, "zari", TLS{CA: file("ca.pem")}, ""},
+		{"another CA", ip, "zari", TLS{CA: file("other-ca.pem")}, "unknown authority"},
+		{"another host", name, "zari", TLS{CA: file("ca.pem")}, "certificate"},
+		{"another host by its name", name, "zari", TLS{CA: file("ca.pem"), ServerName: "db.example"}, ""},
+		{"another host, whoever", name, "zari", TLS{CA: file("ca.pem"), Mode: VerifyCA}, ""},
+		{"another CA, whoever", name, "zari", TLS{CA: file("other-ca.pem"), Mode: VerifyCA}, "unknown authority"},
+		{"anybody", name, "zari", TLS{Mode: Required}, ""},
+		{"the system's CAs", ip, "zari", TLS{Mode: VerifyIdentity}, "unknown authority"},
+		{"no file", ip, "zari", TLS{CA: file("none.pem")}, "none.pem"},
+		{"no certificate in the file", ip, "zari", TLS{CA: file("ca.key")}, "no certificate"},
+		{"without a certificate of our own", ip, "certified", TLS{CA: file("ca.pem")}, "Access denied"},
+		{"with a certificate of our own", ip, "certified", TLS{CA: file("ca.pem"), Cert: file("client.pem"), Key: file("client.key")}, ""},
+		{"a certificate without its key", ip, "zari", TLS{CA: file("ca.pem"), Cert: file("client.pem")}, "name both"},
+		{"a mode that is none", ip, "zari", TLS{Mode: "mostly"}, "mostly"},
+	} {
+		password := map[string]string{"zari": "it's", "certified": "x"}[c.user]
+		d, err := Open(t.Context(), Options{Addresses: []string{c.address}, User: c.user, Password: password, Database: "secured", TLS: c.tls})
+		switch {
+		case c.fails != "" && err == nil:
+			d.Close()
+			t.Errorf("%s: it connects", c.what)
+		case c.fails != "":
+			if !strings.Contains(err.Error(), c.fails) || strings.Contains(err.Error(), "it's") {
+				t.Errorf("%s: %v", c.what, err)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", c.what, err)
+		default:
+			if got := table(t, d, "SHOW STATUS LIKE 'Ssl_cipher'")[0]; got == "Ssl_cipher " {
+				t.Errorf("%s: it is not encrypted", c.what)
+			}
+			d.Close()
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for address, want := range map[string]endpoint{
+		"db.example":        {"tcp", "db.example:3306", "db.example"},
+		"db.example:3307":   {"tcp", "db.example:3307", "db.example"},
+		"::1":               {"tcp", "[::1]:3306", "::1"},
+		"[::1]":             {"tcp", "[::1]:3306", "::1"},
+		"[::1]:3307":        {"tcp", "[::1]:3307", "::1"},
+		"/run/mysqld/s.soc": {"unix", "/run/mysqld/s.soc", "localhost"},
+	} {
+		if got := parseAddress(address); got != want {
+			t.Errorf("%s: %v, want %v", address, got, want)
+		}
+	}
+}
+
+// TestFirstThatTakesWrites has a server that is read-only, one that is not there,
+// and one that will do.
+func TestFirstThatTakesWrites(t *testing.T) {
+	replica := testmysql.Start(t, testmysql.Options{Settings: []string{"--read-only"}})
+	good := options(t, testmysql.Database(t))
+	if err := replica.Exec("CREATE DATABASE " + good.Database); err != nil {
+		t.Fatal(err)
+	}
+	opts := good
+	opts.Addresses = []string{filepath.Join(replica.Dir, "socket"), filepath.Join(t.TempDir(), "none"), good.Addresses[0]}
+	d := open(t, opts)
+	if got := table(t, d, "SELECT @@global.read_only")[0]; got != "0" {
+		t.Errorf("read_only is %s where we are", got)
+	}
+	opts.ReadOnly = true
+	if got := table(t, open(t, opts), "SELECT @@global.read_only")[0]; got != "1" {
+		t.Errorf("read_only is %s where reading is all we want", got)
+	}
+	opts.Addresses = opts.Addresses[:2]
+	opts.ReadOnly = false
+	if _, err := Open(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "takes no writes") || !strings.Contains(err.Error(), "none") {
+		t.Errorf("error: %v", err)
+	}
+}
