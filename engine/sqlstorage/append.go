@@ -129,6 +129,9 @@ func (e *Engine) Check(t *txnlog.Txn) error {
 	if l, ok := e.db.(Limiter); ok {
 		state, blob = l.MaxState(), l.MaxBlob()
 	}
+	if err := e.checkText(t); err != nil {
+		return err
+	}
 	for i := range t.Records {
 		r := &t.Records[i]
 		if r.OID > math.MaxInt64 {
@@ -140,6 +143,15 @@ func (e *Engine) Check(t *txnlog.Txn) error {
 		if err := e.checkBlob(r, blob); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkText bounds what the transaction says of itself.
+func (e *Engine) checkText(t *txnlog.Txn) error {
+	l, ok := e.db.(TextLimiter)
+	if n := int64(max(len(t.User), len(t.Description), len(t.Extension))); ok && n > l.MaxText() {
+		return fmt.Errorf("the transaction's user, description or extension has %d bytes, and %s can hold %d", n, e.db.Name(), l.MaxText())
 	}
 	return nil
 }

@@ -188,6 +188,11 @@ type Limiter interface {
 	MaxBlob() int64  // bytes of one blob that is kept in rows
 }
 
+// TextLimiter is a Dialect that bounds what a transaction says of itself, too.
+type TextLimiter interface {
+	MaxText() int64 // bytes of each of user, description and extension
+}
+
 // MaxIn is the largest number of values that In is called with.
 const MaxIn = 1000
 

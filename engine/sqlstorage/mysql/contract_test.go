@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"testing"
@@ -109,5 +110,49 @@ func TestLikeMemory(t *testing.T) {
 		storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{
 			"memory": memory, "mysql": harness(sqlstorage.Options{}),
 		})
+	}
+}
+
+// TestTooLargeFailsTheVote has what the database cannot hold refused before anything
+// is promised.
+func TestTooLargeFailsTheVote(t *testing.T) {
+	s := harness(sqlstorage.Options{}).New(t)
+	defer s.Close()
+	vote := func(meta zodb.TxnMeta, size int) error {
+		t.Helper()
+		x, err := s.Begin(t.Context(), meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Abort()
+		if err := x.Store(t.Context(), 1, 0, make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		_, err = x.Vote(t.Context())
+		return err
+	}
+	if err := vote(zodb.TxnMeta{Description: make([]byte, 1<<16-1)}, 1<<24-rowFrame); err != nil {
+		t.Errorf("what it can just hold: %v", err)
+	}
+	if err := vote(zodb.TxnMeta{Description: make([]byte, 1<<16)}, 1); err == nil {
+		t.Error("a description that is too long is voted for")
+	}
+	if err := vote(zodb.TxnMeta{}, 1<<24); err == nil {
+		t.Error("a state that is too long is voted for")
+	}
+	x, err := s.Begin(t.Context(), zodb.TxnMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := bytes.Repeat([]byte{0}, 1<<24-rowFrame)
+	x.Store(t.Context(), 1, 0, state)
+	if _, err := x.Vote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Finish(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := s.LoadBefore(t.Context(), 1, zodb.MaxTID); err != nil || !bytes.Equal(rec.Data, state) {
+		t.Errorf("the longest state comes back with %d bytes, %v", len(rec.Data), err)
 	}
 }

@@ -32,6 +32,8 @@ var (
 	_ sqlstorage.Dialect = (*DB)(nil)
 	_ sqlstorage.Sharer  = (*DB)(nil)
 	_ sqlstorage.Limiter = (*DB)(nil)
+
+	_ sqlstorage.TextLimiter = (*DB)(nil)
 )
 
 // How many connections there are at most, besides Options.
@@ -89,6 +91,9 @@ func (d *DB) MaxState() int64 { return d.info.packet - rowFrame }
 
 // MaxBlob implements sqlstorage.Limiter: blobs are in chunks.
 func (d *DB) MaxBlob() int64 { return math.MaxInt64 }
+
+// MaxText implements sqlstorage.TextLimiter: RelStorage's columns are BLOBs.
+func (d *DB) MaxText() int64 { return math.MaxUint16 }
 
 // sizeQuery asks for InnoDB's estimates.
 const sizeQuery = `SELECT MAX(CASE table_name WHEN ? THEN table_rows END), MAX(CASE table_name WHEN 'object_state' THEN data_length END)
