@@ -94,8 +94,6 @@ func TestContract(t *testing.T) {
 	t.Run("preserving", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{})) })
 }
 
-func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness(sqlstorage.Options{})) }
-
 // TestLikeMemory runs generated sequences of operations on a database and in memory:
 // the histories must be equal.
 func TestLikeMemory(t *testing.T) {
