@@ -12,6 +12,7 @@ import (
 	"github.com/zaridb/zari/storagetest"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/pickle"
 )
 
 // databases makes Stores on databases, and knows the database of each.
@@ -48,7 +49,7 @@ func (d *databases) open(t testing.TB, at place, readOnly bool) zodb.Storage {
 		t.Fatalf("mysql.Open: %v", err)
 	}
 	o := d.options
-	o.Create, o.ReadOnly = true, readOnly
+	o.Create, o.ReadOnly, o.References = true, readOnly, pickle.OwnReferences
 	o.Blobs = &sqlstorage.BlobOptions{Dir: at.blobs}
 	engine, err := sqlstorage.Open(t.Context(), db, o)
 	if err != nil {
@@ -77,13 +78,18 @@ func (d *databases) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Sto
 
 func harness(o sqlstorage.Options) storagetest.Harness {
 	d := &databases{options: o, made: make(map[zodb.Storage]place)}
+	caps := storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher)
+	if o.Form == sqlstorage.Free {
+		caps = storagetest.Without(caps, storagetest.CapUndoer)
+	}
 	return storagetest.Harness{
+		HistoryFree: o.Form == sqlstorage.Free,
 		New: func(t testing.TB) zodb.Storage {
 			return d.open(t, place{options(t, testmysql.Database(t)), t.TempDir()}, false)
 		},
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
-		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher, storagetest.CapPacker),
+		Caps:     caps,
 		Merge: &storagetest.Merge{
 			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
 		},
@@ -91,7 +97,7 @@ func harness(o sqlstorage.Options) storagetest.Harness {
 }
 
 func TestContract(t *testing.T) {
-	t.Run("preserving", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{})) })
+	eachForm(t, func(t *testing.T, form sqlstorage.Form) { storagetest.Run(t, harness(sqlstorage.Options{Form: form})) })
 }
 
 // TestLikeMemory runs generated sequences of operations on a database and in memory:
