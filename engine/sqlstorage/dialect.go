@@ -188,6 +188,19 @@ type Limiter interface {
 	MaxBlob() int64  // bytes of one blob that is kept in rows
 }
 
+// RowLocker is a Sharer whose votes lock rows of current_object (preserving) or
+// object_state (free). A pack that removed such a row would wait, with the commit lock,
+// for a vote that waits for the commit lock. Both methods are called in a session of
+// WithCommitLock.
+type RowLocker interface {
+	// LockFree locks the rows that no vote has locked, without waiting, and returns
+	// their objects.
+	LockFree(ctx context.Context, s Session, form Form, oids []int64) (free []int64, err error)
+
+	// DeleteFree deletes rows that LockFree has locked, and looks at no other.
+	DeleteFree(ctx context.Context, s Session, form Form, oids []int64) error
+}
+
 // TextLimiter is a Dialect that bounds what a transaction says of itself, too.
 type TextLimiter interface {
 	MaxText() int64 // bytes of each of user, description and extension

@@ -2,6 +2,7 @@ package sqlstorage
 
 import (
 	"context"
+	"slices"
 
 	"github.com/zaridb/zari/blobs"
 	"github.com/zaridb/zari/zodb"
@@ -16,6 +17,7 @@ type removable struct {
 	tid  int64
 	rows int64   // of object_state
 	gone []int64 // objects whose revision is not kept
+	ends []int64 // those of them whose newest it is: they go altogether
 }
 
 func blobID(oid, tid int64) blobs.ID { return blobs.ID{OID: zodb.OID(oid), TID: zodb.TID(tid)} }
@@ -98,9 +100,57 @@ func (p *packer) removablePage(ctx context.Context, s Session, after int64) (pag
 		t.rows++
 		if superseded || p.gc && !p.marks.live.has(oid) || deleted && !later && !p.opts.Overlay {
 			t.gone = append(t.gone, oid)
+			if !later {
+				t.ends = append(t.ends, oid)
+			}
 		}
 	}
-	return page, nil
+	return page, p.spareVoted(ctx, s, page)
+}
+
+// spareVoted keeps the objects that are about to be written again.
+func (p *packer) spareVoted(ctx context.Context, s Session, page []*removable) error {
+	var ends []int64
+	for _, t := range page {
+		ends = append(ends, t.ends...)
+	}
+	free, err := p.unvoted(ctx, s, ends)
+	if err != nil || len(free) == len(ends) {
+		return err
+	}
+	for _, t := range page {
+		for _, oid := range t.ends {
+			if !free[oid] {
+				t.gone = slices.DeleteFunc(t.gone, func(gone int64) bool { return gone == oid })
+			}
+		}
+		t.ends = slices.DeleteFunc(t.ends, func(oid int64) bool { return !free[oid] })
+	}
+	return nil
+}
+
+// unvoted returns the objects whose rows may be removed without waiting for a vote.
+func (p *packer) unvoted(ctx context.Context, s Session, oids []int64) (map[int64]bool, error) {
+	free := oids
+	if l, ok := p.db.(RowLocker); ok && len(oids) > 0 {
+		var err error
+		if free, err = l.LockFree(ctx, s, p.form, oids); err != nil {
+			return nil, err
+		}
+	}
+	set := make(map[int64]bool, len(free))
+	for _, oid := range free {
+		set[oid] = true
+	}
+	return set, nil
+}
+
+// removeUnvoted removes the rows of objects that unvoted has returned.
+func (p *packer) removeUnvoted(ctx context.Context, s Session, oids []int64) error {
+	if l, ok := p.db.(RowLocker); ok && len(oids) > 0 {
+		return l.DeleteFree(ctx, s, p.form, oids)
+	}
+	return execIn(ctx, p.db, s, `DELETE FROM `+p.form.objects()+` WHERE `, "zoid", oids)
 }
 
 // remove removes what goes of a page of transactions. Of what goes altogether, all
@@ -110,7 +160,13 @@ func (p *packer) remove(ctx context.Context, s Session, page []*removable) (gone
 	if err != nil {
 		return nil, err
 	}
-	var whole, kept []int64
+	var whole, kept, ends []int64
+	for _, t := range page {
+		ends = append(ends, t.ends...)
+	}
+	if err := p.removeUnvoted(ctx, s, ends); err != nil {
+		return nil, err
+	}
 	for _, t := range page {
 		for _, oid := range t.gone {
 			gone = append(gone, blobID(oid, t.tid))
@@ -134,7 +190,6 @@ func (p *packer) remove(ctx context.Context, s Session, page []*removable) (gone
 // removeSome removes revisions of a transaction that others are kept of.
 func (p *packer) removeSome(ctx context.Context, s Session, t *removable) error {
 	for _, statement := range []string{
-		`DELETE FROM current_object WHERE tid = ? AND `,
 		`UPDATE object_state SET prev_tid = 0 WHERE prev_tid = ? AND `,
 		`DELETE FROM object_state WHERE tid = ? AND `,
 		`DELETE FROM object_ref WHERE tid = ? AND `,
@@ -151,7 +206,6 @@ func (p *packer) removeSome(ctx context.Context, s Session, t *removable) error 
 // transaction of all stays, empty: tids must not go back.
 func (p *packer) removeWhole(ctx context.Context, s Session, tids []int64, last int64) error {
 	for _, statement := range []struct{ text, column string }{
-		{`DELETE FROM current_object WHERE `, "tid"},
 		{`UPDATE object_state SET prev_tid = 0 WHERE `, "prev_tid"},
 		{`DELETE FROM object_state WHERE `, "tid"},
 		{`DELETE FROM object_ref WHERE `, "tid"},
@@ -224,7 +278,13 @@ func (p *packer) goneObjects(ctx context.Context, s Session, after int64) (gone 
 			gone = append(gone, blobID(end, tid))
 		}
 	}
-	return gone, end, nil
+	oids := make([]int64, len(gone))
+	for i, id := range gone {
+		oids[i] = int64(id.OID)
+	}
+	free, err := p.unvoted(ctx, s, oids)
+	gone = slices.DeleteFunc(gone, func(id blobs.ID) bool { return !free[int64(id.OID)] })
+	return gone, end, err
 }
 
 // removeRows removes objects. The largest tid may go with them: the floor keeps it.
@@ -241,7 +301,10 @@ func (p *packer) removeRows(ctx context.Context, s Session, gone []blobs.ID) err
 	for i, id := range gone {
 		oids[i] = int64(id.OID)
 	}
-	for _, table := range []string{"object_state", "object_ref", "object_refs_added"} {
+	if err := p.removeUnvoted(ctx, s, oids); err != nil {
+		return err
+	}
+	for _, table := range []string{"object_ref", "object_refs_added"} {
 		if err := execIn(ctx, p.db, s, `DELETE FROM `+table+` WHERE `, "zoid", oids); err != nil {
 			return err
 		}

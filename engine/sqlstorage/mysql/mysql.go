@@ -34,6 +34,7 @@ var (
 	_ sqlstorage.Limiter = (*DB)(nil)
 
 	_ sqlstorage.TextLimiter = (*DB)(nil)
+	_ sqlstorage.RowLocker   = (*DB)(nil)
 )
 
 // How many connections there are at most, besides Options.

@@ -125,11 +125,11 @@ func (l *locked) lock(ctx context.Context, written, read []int64, wait time.Dura
 	text := fmt.Sprintf("SET SESSION innodb_lock_wait_timeout=%d", seconds)
 	var answers []func(*row) error
 	if len(read) > 0 {
-		text += "; " + l.rows(read) + " " + l.db.shareNoWait()
+		text += "; " + rowsOf(l.form, read) + " " + l.db.shareNoWait()
 		answers = append(answers, l.note)
 	}
 	if len(written) > 0 {
-		text += "; " + l.atMost(wait) + l.rows(written) + " FOR UPDATE"
+		text += "; " + l.atMost(wait) + rowsOf(l.form, written) + " FOR UPDATE"
 		if wait == 0 {
 			text += " NOWAIT"
 		}
@@ -180,15 +180,37 @@ func (d *DB) shareNoWait() string {
 	return "FOR SHARE NOWAIT"
 }
 
-// rows selects the rows that say which revision is current, one by one in the order
+// rowsOf selects the rows that say which revision is current, one by one in the order
 // of the list.
-func (l *locked) rows(oids []int64) string {
+func rowsOf(form sqlstorage.Form, oids []int64) string {
+	return "SELECT STRAIGHT_JOIN o.zoid, o.tid FROM " + joined(form, oids)
+}
+
+// joined is the tables of a statement that finds the rows of a list of oids.
+func joined(form sqlstorage.Form, oids []int64) string {
 	table := "current_object"
-	if l.form == sqlstorage.Free {
+	if form == sqlstorage.Free {
 		table = "object_state"
 	}
-	return "SELECT STRAIGHT_JOIN o.zoid, o.tid FROM JSON_TABLE('" + numbers(oids) + "', '$[*]' COLUMNS (zoid BIGINT PATH '$')) l " +
+	return "JSON_TABLE('" + numbers(oids) + "', '$[*]' COLUMNS (zoid BIGINT PATH '$')) l " +
 		"STRAIGHT_JOIN " + table + " o FORCE INDEX (PRIMARY) ON o.zoid = l.zoid"
+}
+
+// LockFree implements sqlstorage.RowLocker.
+func (d *DB) LockFree(ctx context.Context, s sqlstorage.Session, form sqlstorage.Form, oids []int64) (free []int64, err error) {
+	err = s.(session).conn.text(ctx, rowsOf(form, sorted(oids))+" FOR UPDATE SKIP LOCKED", func(r *row) error {
+		var oid, tid int64
+		err := r.Scan(&oid, &tid)
+		free = append(free, oid)
+		return err
+	})
+	return free, d.failure(err)
+}
+
+// DeleteFree implements sqlstorage.RowLocker.
+func (d *DB) DeleteFree(ctx context.Context, s sqlstorage.Session, form sqlstorage.Form, oids []int64) error {
+	_, err := s.(session).conn.send(ctx, "DELETE o FROM "+joined(form, sorted(oids)), nil)
+	return d.failure(err)
 }
 
 // why finds out which object is locked, which the server does not say: the one that
@@ -211,7 +233,7 @@ func (l *locked) why(ctx context.Context, err error, written, read []int64) erro
 				return err
 			}
 		}
-		e = c.text(ctx, l.rows(all)+"; "+l.rows(all)+" FOR UPDATE SKIP LOCKED", into(there), into(free))
+		e = c.text(ctx, rowsOf(l.form, all)+"; "+rowsOf(l.form, all)+" FOR UPDATE SKIP LOCKED", into(there), into(free))
 		l.db.rollback(l.db.votes, c)
 		if i := slices.IndexFunc(all, func(oid int64) bool { return there[oid] && !free[oid] }); e == nil && i >= 0 {
 			oid = all[i]
@@ -319,7 +341,7 @@ func (l *locked) look(ctx context.Context) (now time.Time, last int64, serials m
 		func(r *row) error { return r.Scan(&last) },
 	}
 	if len(all) > 0 {
-		text += "; " + l.rows(all)
+		text += "; " + rowsOf(l.form, all)
 		answers = append(answers, func(r *row) error {
 			var oid, tid int64
 			err := r.Scan(&oid, &tid)
