@@ -117,7 +117,7 @@ func (p *pool) close() {
 // kill ends a session that we lost, so that its locks are free. It waits for the
 // server no longer than a moment: if this fails the server will find out by itself.
 func (d *DB) kill(lost *conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	c, err := d.connectTo(ctx, lost.at, readerSession)
 	if err != nil {
@@ -134,6 +134,7 @@ func (d *DB) kill(lost *conn) {
 func (c *conn) restarted(ctx context.Context, since time.Time) bool {
 	var name string
 	var uptime int64
+	age := time.Since(since) // before the server looks at its clock
 	err := c.text(ctx, "SHOW GLOBAL STATUS LIKE 'Uptime'", func(r *row) error { return r.Scan(&name, &uptime) })
-	return err != nil || time.Duration(uptime)*time.Second < time.Since(since)-time.Second
+	return err != nil || time.Duration(uptime)*time.Second < age-time.Second
 }

@@ -193,7 +193,7 @@ func TestWaitEnds(t *testing.T) {
 
 // proxy stands between us and the server. While cut says so it lets statements with
 // a word through, and then breaks the connection instead of passing the answer on;
-// or breaks it before.
+// or breaks it before. The server is not told: to it the client is just silent.
 type proxy struct {
 	path   string
 	word   []byte
@@ -231,7 +231,7 @@ func (p *proxy) serve(client, server net.Conn) {
 	silent := make(chan bool, 1)
 	go func() {
 		defer client.Close()
-		defer server.Close()
+		cutting := false
 		buf := make([]byte, 1<<16)
 		for {
 			n, err := server.Read(buf)
@@ -239,20 +239,27 @@ func (p *proxy) serve(client, server net.Conn) {
 				return
 			}
 			select {
-			case <-silent: // the answer has come, so it is done
-				return
+			case <-silent:
+				cutting = true
 			default:
+			}
+			if cutting && lastAnswer(buf[:n]) { // it is done
+				return
+			} else if cutting {
+				continue
 			}
 			if _, err := client.Write(buf[:n]); err != nil {
 				return
 			}
 		}
 	}()
-	defer server.Close()
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := client.Read(buf)
 		if err != nil {
+			if p.cut.Load() == 0 {
+				server.Close()
+			}
 			return
 		}
 		if bytes.Contains(buf[:n], p.word) {
@@ -271,6 +278,19 @@ func (p *proxy) serve(client, server net.Conn) {
 			return
 		}
 	}
+}
+
+// lastAnswer reports whether the packets, each of which says OK, are those of the last
+// of several statements: the status does not say that there are more.
+func lastAnswer(packets []byte) bool {
+	for len(packets) >= 9 {
+		length := int(packets[0]) | int(packets[1])<<8 | int(packets[2])<<16
+		if packets[4] != 0 || packets[7]&8 == 0 { // an error, or no more results
+			return true
+		}
+		packets = packets[min(len(packets), 4+length):]
+	}
+	return false
 }
 
 // TestLostAnswers breaks the connection at COMMIT: before it reaches the server, and
