@@ -262,7 +262,9 @@ type (
 		// Settle finds out what became of a Commit that did not know: how many of its
 		// transactions, from the first, are durable. The others then are surely not
 		// there and never will be, whatever is still under way in a lost session. It
-		// sets TID of those that are. With an error it is called again.
+		// sets TID of those that are. With an error it is called again; unless the
+		// error matches zodb.ErrCommitUnknown, which says that it will never be known,
+		// because others have overwritten all that the transactions wrote, or would have.
 		Settle(ctx context.Context) (durable int, err error)
 
 		// Release gives the locks up. It does nothing after Commit, and may be called

@@ -173,6 +173,12 @@ func (f *follower) settle(x *flight) {
 			log.Info("the commit is settled", "kept", n, "of", len(x.commits))
 			return
 		}
+		if errors.Is(err, zodb.ErrCommitUnknown) {
+			log.Error("the commit will never be settled; commits resume", "err", err)
+			f.noDoubt()
+			f.forget(x)
+			return
+		}
 		log.Error("settling failed", "err", err, "again_in", delay)
 		if f.pause(delay) {
 			f.noDoubt()
@@ -200,6 +206,7 @@ func (f *follower) forget(x *flight) {
 // abandon ends commits that will not be published here, though they may be kept.
 func (f *follower) abandon(commits []*commit) {
 	for _, c := range commits {
+		f.store.window.leave(c.txn.replaced)
 		c.txn.free()
 		c.answer(fmt.Errorf("%w: the storage stopped before it was published", zodb.ErrCommitUnknown))
 	}

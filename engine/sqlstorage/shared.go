@@ -164,8 +164,11 @@ func (l *lock) Settle(ctx context.Context) (int, error) {
 		durable, err = l.engine.wrote(ctx, s, l.batch)
 		return err
 	})
-	if err != nil {
-		return 0, err
+	switch {
+	case errors.Is(err, errForgotten):
+		return 0, fmt.Errorf("%w: %w", zodb.ErrCommitUnknown, err)
+	case err != nil:
+		return 0, fmt.Errorf("asking what became of a commit: %v", err) // that its own COMMIT got lost is no answer
 	}
 	if !durable {
 		l.undo(l.batch.Txns)
@@ -224,6 +227,8 @@ func (e *Engine) wrote(ctx context.Context, s Session, b *Batch) (bool, error) {
 	return n == len(want), nil
 }
 
+var errForgotten = errors.New("others have written all its objects since, and no history is kept: whether it was committed cannot be told")
+
 // wroteSome tells of a history-free transaction of which n rows are left whether it was
 // written.
 func (e *Engine) wroteSome(ctx context.Context, s Session, t *txnlog.Txn, n int) (bool, error) {
@@ -243,7 +248,7 @@ func (e *Engine) wroteSome(ctx context.Context, s Session, t *txnlog.Txn, n int)
 			return false, nil // it is what it was before
 		}
 	}
-	return false, fmt.Errorf("%s: all objects of transaction %v have been written since by others: whether it was kept cannot be told", e.db.Name(), t.TID)
+	return false, fmt.Errorf("%s: transaction %v: %w", e.db.Name(), t.TID, errForgotten)
 }
 
 // Changes implements store.Follower.
