@@ -78,11 +78,14 @@ func (d *databases) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Sto
 
 func harness(o sqlstorage.Options) storagetest.Harness {
 	d := &databases{options: o, made: make(map[zodb.Storage]place)}
-	caps := storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher)
+	caps := storagetest.Without(storagetest.AllCaps(), storagetest.CapPrefetcher)
+	if !o.Shared {
+		caps = storagetest.Without(caps, storagetest.CapSyncer)
+	}
 	if o.Form == sqlstorage.Free {
 		caps = storagetest.Without(caps, storagetest.CapUndoer)
 	}
-	return storagetest.Harness{
+	h := storagetest.Harness{
 		HistoryFree: o.Form == sqlstorage.Free,
 		New: func(t testing.TB) zodb.Storage {
 			return d.open(t, place{options(t, testmysql.Database(t)), t.TempDir()}, false)
@@ -94,10 +97,28 @@ func harness(o sqlstorage.Options) storagetest.Harness {
 			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
 		},
 	}
+	if o.Shared {
+		h.Peer = func(t testing.TB, s zodb.Storage) zodb.Storage {
+			d.mu.Lock()
+			at := d.made[s]
+			d.mu.Unlock()
+			at.blobs = t.TempDir()
+			return d.open(t, at, false)
+		}
+	}
+	return h
 }
 
 func TestContract(t *testing.T) {
 	eachForm(t, func(t *testing.T, form sqlstorage.Form) { storagetest.Run(t, harness(sqlstorage.Options{Form: form})) })
+}
+
+// TestSharedContract has every database open for other writers, too; the group peer has
+// two servers on one.
+func TestSharedContract(t *testing.T) {
+	eachForm(t, func(t *testing.T, form sqlstorage.Form) {
+		storagetest.Run(t, harness(sqlstorage.Options{Form: form, Shared: true}))
+	})
 }
 
 // TestLikeMemory runs generated sequences of operations on a database and in memory:
