@@ -116,6 +116,9 @@ func TestContract(t *testing.T) {
 // TestSharedContract has every database open for other writers, too; the group peer has
 // two servers on one.
 func TestSharedContract(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left to the full run; TestBank has two servers, too")
+	}
 	eachForm(t, func(t *testing.T, form sqlstorage.Form) {
 		storagetest.Run(t, harness(sqlstorage.Options{Form: form, Shared: true}))
 	})
@@ -124,6 +127,9 @@ func TestSharedContract(t *testing.T) {
 // TestLikeMemory runs generated sequences of operations on a database and in memory:
 // the histories must be equal.
 func TestLikeMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left to the full run")
+	}
 	memory := storagetest.Harness{New: func(t testing.TB) zodb.Storage {
 		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: counters{}})
 		if err != nil {
