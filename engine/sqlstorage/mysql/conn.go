@@ -159,6 +159,24 @@ func (c *conn) text(ctx context.Context, statements string, answers ...func(*row
 	return rows.Close()
 }
 
+// texts is text for a first statement and many more that all have the same answer, in
+// one round trip unless they are long.
+func (c *conn) texts(ctx context.Context, first string, answers []func(*row) error, more []string, answer func(*row) error) error {
+	text := first
+	for _, s := range more {
+		if len(text)+len(s) > int(min(textLimit, c.info.packet))/2 {
+			if err := c.text(ctx, text, answers...); err != nil {
+				return err
+			}
+			text, answers = s, []func(*row) error{answer}
+			continue
+		}
+		text += "; " + s
+		answers = append(answers, answer)
+	}
+	return c.text(ctx, text, answers...)
+}
+
 func eachRow(rows driver.Rows, answer func(*row) error) error {
 	r := &row{values: make([]driver.Value, len(rows.Columns()))}
 	for {

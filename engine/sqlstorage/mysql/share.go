@@ -118,27 +118,29 @@ func (l *locked) drop() {
 	}
 }
 
+// listed is how many oids a statement lists: a copy may write very many at once.
+const listed = 20_000
+
 // lock locks in the session: shared locks first, without waiting, then the others.
 // No wait: try only.
 func (l *locked) lock(ctx context.Context, written, read []int64, wait time.Duration) error {
 	seconds := int(max(1, math.Ceil(wait.Seconds())))
-	text := fmt.Sprintf("SET SESSION innodb_lock_wait_timeout=%d", seconds)
-	var answers []func(*row) error
-	if len(read) > 0 {
-		text += "; " + rowsOf(l.form, read) + " " + l.db.shareNoWait()
-		answers = append(answers, l.note)
+	var selects []string
+	for some := range slices.Chunk(read, listed) {
+		selects = append(selects, rowsOf(l.form, some)+" "+l.db.shareNoWait())
 	}
-	if len(written) > 0 {
-		text += "; " + l.atMost(wait) + rowsOf(l.form, written) + " FOR UPDATE"
+	for some := range slices.Chunk(written, listed) {
+		text := l.atMost(wait) + rowsOf(l.form, some) + " FOR UPDATE"
 		if wait == 0 {
 			text += " NOWAIT"
 		}
-		answers = append(answers, l.note)
+		selects = append(selects, text)
 	}
 	for _, oid := range append(slices.Clone(written), read...) {
 		l.serials[oid] = 0
 	}
-	if err := l.conn.text(ctx, text, answers...); err != nil {
+	set := fmt.Sprintf("SET SESSION innodb_lock_wait_timeout=%d", seconds)
+	if err := l.conn.texts(ctx, set, nil, selects, l.note); err != nil {
 		return l.db.failure(err)
 	}
 	l.written = sorted(append(l.written, written...))
@@ -340,16 +342,17 @@ func (l *locked) look(ctx context.Context) (now time.Time, last int64, serials m
 		func(r *row) error { return r.Scan(&clock) },
 		func(r *row) error { return r.Scan(&last) },
 	}
-	if len(all) > 0 {
-		text += "; " + rowsOf(l.form, all)
-		answers = append(answers, func(r *row) error {
-			var oid, tid int64
-			err := r.Scan(&oid, &tid)
-			serials[oid] = tid
-			return err
-		})
+	var selects []string
+	for some := range slices.Chunk(all, listed) {
+		selects = append(selects, rowsOf(l.form, some))
 	}
-	if err = l.db.failure(l.conn.text(ctx, text, answers...)); err == nil && !held {
+	note := func(r *row) error {
+		var oid, tid int64
+		err := r.Scan(&oid, &tid)
+		serials[oid] = tid
+		return err
+	}
+	if err = l.db.failure(l.conn.texts(ctx, text, answers, selects, note)); err == nil && !held {
 		err = l.db.noLockRow()
 	}
 	if err == nil {

@@ -402,6 +402,29 @@ func TestLeaseSurvivesItsSession(t *testing.T) {
 	}
 }
 
+// TestLocksOfVeryMany has more oids than a statement lists and a text takes.
+func TestLocksOfVeryMany(t *testing.T) {
+	eachForm(t, func(t *testing.T, form sqlstorage.Form) {
+		d := create(t, form)
+		seed(t, d, form, 100)
+		many := make([]int64, 10*listed)
+		for i := range many {
+			many[i] = 1<<60 + int64(i)
+		}
+		many[0], many[len(many)-1] = 50, 60
+		l := lock(t, d, form, many, []int64{1})
+		if s := l.Serials(); len(s) != len(many)+1 || s[50] != 10 || s[60] != 10 || s[1] != 10 || s[many[5]] != 0 {
+			t.Errorf("%d serials, %d, %d, %d", len(s), s[50], s[60], s[1])
+		}
+		if _, err := open(t, d.opts).Lock(t.Context(), form, []int64{60}, nil, 10*time.Millisecond); !errors.Is(err, sqlstorage.ErrBusy) {
+			t.Errorf("the last of them is not locked: %v", err)
+		}
+		if err := commit(t, l, form, 60, 10); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestSorted(t *testing.T) {
 	if got := sorted([]int64{3, 1, 3, 2, 1}); !slices.Equal(got, []int64{1, 2, 3}) {
 		t.Errorf("sorted: %v", got)
