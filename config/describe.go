@@ -17,6 +17,8 @@ func Describe(s Storage) string {
 		return "in memory, gone when it is closed"
 	case *ClientStorage:
 		return s.describe()
+	case *RelStorage:
+		return s.describe()
 	case *BlobStorage:
 		return "blobs in " + s.BlobDir + ", for"
 	case *DemoStorage:

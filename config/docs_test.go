@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -83,6 +84,10 @@ var samples = map[string]string{
 	"temporarystorage":    "<temporarystorage>\n@\n</temporarystorage>",
 	"zeoclient":           "<zeoclient>\nserver 1\n@\n</zeoclient>",
 	"ssl in zeoclient":    "<zeoclient>\nserver 1\n<ssl>\n@\n</ssl>\n</zeoclient>",
+	"relstorage":          "<relstorage>\n@\n<postgresql/>\n</relstorage>",
+	"postgresql":          "<relstorage>\n<postgresql>\n@\n</postgresql>\n</relstorage>",
+	"mysql":               "<relstorage>\n<mysql>\n@\n</mysql>\n</relstorage>",
+	"sqlite3":             "<relstorage>\n<sqlite3>\ndata-dir x\n@\n</sqlite3>\n</relstorage>",
 	"blobstorage":         "<blobstorage>\nblob-dir b\n@\n<mappingstorage/>\n</blobstorage>",
 	"demostorage":         "<demostorage>\n@\n</demostorage>",
 	"zlibstorage":         "<zlibstorage>\n@\n<mappingstorage/>\n</zlibstorage>",
@@ -200,28 +205,29 @@ var (
 
 func TestManualOptions(t *testing.T) {
 	tables := readManual(t)
-	for scheme, url := range map[string]string{"file://": "file://Data.fs", "zeo://": "zeo://h:1"} {
+	for scheme, url := range map[string]string{
+		"file://": "file://Data.fs", "zeo://": "zeo://h:1",
+		"postgres://": "postgres://h/d", "mysql://": "mysql://h/d", "sqlite://": "sqlite://d",
+	} {
 		plain, _, err := FindStorage(url, environ)
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := &urlOptions{values: make(map[string]string), asked: make(map[string]bool)}
-		if scheme == "file://" {
-			o.file("x")
-		} else {
-			o.client(zconfig.Address{})
+		table := tables[scheme]
+		if _, ok := plain.(*RelStorage); ok {
+			table = withKeys(table, tables["relstorage"])
 		}
-		o.demo(plain)
-		for _, key := range tables[scheme].keys {
-			if !o.asked[key] {
+		asked := askedOptions(t, scheme)
+		for _, key := range table.keys {
+			if !asked[key] {
 				t.Errorf("%s: there is no option %s", scheme, key)
 			}
-			delete(o.asked, key)
+			delete(asked, key)
 		}
-		for key := range o.asked {
+		for key := range asked {
 			t.Errorf("%s: the option %s is not in the manual", scheme, key)
 		}
-		for key, value := range tables[scheme].defaults {
+		for key, value := range table.defaults {
 			set, _, err := FindStorage(url+"?"+key+"="+value, environ)
 			if err != nil {
 				t.Errorf("%s%s: %v", scheme, key, err)
@@ -232,6 +238,49 @@ func TestManualOptions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// withKeys adds to the options of a URL those that are the keys of a section.
+func withKeys(options, section *documented) *documented {
+	all := &documented{keys: slices.Concat(options.keys, []string{"demostorage"}), defaults: maps.Clone(options.defaults)}
+	for _, key := range section.keys {
+		name := strings.ReplaceAll(key, "-", "_")
+		all.keys = append(all.keys, name)
+		if d, ok := section.defaults[key]; ok {
+			all.defaults[name] = d
+		}
+	}
+	return all
+}
+
+// askedOptions returns the options that a URL may have.
+func askedOptions(t *testing.T, scheme string) map[string]bool {
+	t.Helper()
+	o := &urlOptions{values: make(map[string]string), asked: make(map[string]bool)}
+	say := func(string) {}
+	var err error
+	switch scheme {
+	case "file://":
+		o.file("x")
+	case "zeo://":
+		o.client(zconfig.Address{})
+	case "postgres://":
+		o.relStorage(say)
+		_, err = o.postgreSQL("h/d", say)
+	case "mysql://":
+		o.relStorage(say)
+		_, err = o.mySQL("h/d")
+	case "sqlite://":
+		o.relStorage(say)
+		_, err = o.sqlite("d")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.demo(&MappingStorage{}); err != nil {
+		t.Fatal(err)
+	}
+	return o.asked
 }
 
 func TestMetricsAddress(t *testing.T) {

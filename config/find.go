@@ -20,12 +20,14 @@ import (
 //	FILE.conf, FILE.conf#NAME  a storage of a configuration file
 //	file://PATH?blobstorage_dir=DIR
 //	zeo://HOST:PORT?storage=NAME, zeo:///SOCKET
+//	postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE
+//	sqlite:///DIRECTORY, sqlite://?data_dir=DIRECTORY
 //	zconfig://FILE#NAME        as FILE#NAME
 //	memory://TITLE
 //	demo:(BASE)/(CHANGES)
 //
-// The URLs and their options are those of the Python package zodburi. Options that
-// are about Python's connections are passed over. env looks up environment
+// The URLs and their options are those of the Python packages zodburi and RelStorage.
+// Options that are about Python's connections are passed over. env looks up environment
 // variables, nil meaning the process's own.
 func FindStorage(where string, env func(string) (string, bool)) (Storage, []Note, error) {
 	f := &finder{env: env}
@@ -74,13 +76,15 @@ func (f *finder) find(where string) (Storage, error) {
 		s, err = f.demo(where)
 	case "zconfig":
 		s, err = f.zconfig(where[len("zconfig://"):])
-	case "postgres", "postgresql", "mysql", "sqlite", "oracle", "s3", "neo", "neos":
+	case "postgres", "postgresql", "mysql", "sqlite", "oracle":
+		s, err = f.database(name, where)
+	case "s3", "neo", "neos":
 		err = fmt.Errorf("%s:// is not supported yet", name)
 	default:
-		err = fmt.Errorf("the scheme %s is not known: there are file, zeo, zconfig, memory and demo", name)
+		err = fmt.Errorf("the scheme %s is not known: there are file, zeo, postgres, mysql, sqlite, zconfig, memory and demo", name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", where, err)
+		return nil, fmt.Errorf("%s: %w", Redact(where), err)
 	}
 	return s, nil
 }

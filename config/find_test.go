@@ -29,6 +29,16 @@ func file(path string, change func(*FileStorage)) *FileStorage {
 	return f
 }
 
+// sql returns a RelStorage with the defaults, changed.
+func sql(database SQL, change func(*RelStorage)) *RelStorage {
+	s := &RelStorage{
+		SQL: database, KeepHistory: true, CreateSchema: true, LockTimeout: 30 * time.Second,
+		PackGC: true,
+	}
+	change(s)
+	return s
+}
+
 func plainFile(path string) *FileStorage { return file(path, func(*FileStorage) {}) }
 
 func TestFindStorage(t *testing.T) {
@@ -60,6 +70,17 @@ func TestFindStorage(t *testing.T) {
 				c.WaitTimeout, c.CacheSize, c.ReadOnlyFallback = 2*time.Second, 1<<30, true
 				c.BlobDir, c.SharedBlobDir = "b", true
 			}),
+		"postgres://zeo:p%40ss@db:5433/zodb?keep_history=0&sslmode=require": sql(
+			&PostgreSQL{DSN: `host='db' port='5433' dbname='zodb' user='zeo' password='p@ss' sslmode='require'`},
+			func(s *RelStorage) { s.KeepHistory = false }),
+		"postgresql:///zodb?shared=1&pool_size=5": sql(
+			&PostgreSQL{DSN: `dbname='zodb'`}, func(s *RelStorage) { s.CoWritten, s.PoolSize = true, 5 }),
+		"mysql://zope:s@[::1]:3307/zodb?ssl_mode=VERIFY_CA&ssl_ca=/ca.pem": sql(
+			&MySQL{Host: "::1", Port: 3307, User: "zope", Password: "s", Database: "zodb", SSLMode: "verify-ca", SSLCA: "/ca.pem"},
+			func(*RelStorage) {}),
+		"sqlite:///srv/x%/../db": sql(&SQLite{DataDir: "/srv/db"}, func(*RelStorage) {}),
+		"SQLITE://?data_dir=a%20b&read_only&blob_dir=c&demostorage": &DemoStorage{Base: sql(
+			&SQLite{DataDir: "a b"}, func(s *RelStorage) { s.ReadOnly, s.BlobDir = true, "c" })},
 		"testdata/find/zodb.conf":                      plainFile("first.fs"),
 		"testdata/find/zodb.conf#Second":               plainFile("second.fs"),
 		"zconfig://testdata/find/zodb.conf?a=b#second": plainFile("second.fs"),
@@ -84,8 +105,14 @@ func TestFindStorageRefuses(t *testing.T) {
 	for where, want := range map[string]string{
 		"":                              "a path or URL of a storage is missing",
 		"file://":                       "file://: a path is missing",
-		"http://x/Data.fs":              "http://x/Data.fs: the scheme http is not known: there are file, zeo, zconfig, memory and demo",
-		"postgres://u:p@h/db":           "postgres://u:p@h/db: postgres:// is not supported yet",
+		"http://x/Data.fs":              "http://x/Data.fs: the scheme http is not known: there are file, zeo, postgres, mysql, sqlite, zconfig, memory and demo",
+		"postgres://u:p@h/db?hist=1":    `postgres://u:***@h/db?hist=1: the option "hist" is not known (did you mean "host"?)`,
+		"postgresql://h:0x/db":          `postgresql://h:0x/db: port: "0x" is not a number from 1 to 65535`,
+		"mysql://u:p@h":                 "mysql://u:***@h: the name of the database is missing: write mysql://USER:PASSWORD@HOST/NAME",
+		"mysql://a,b/db":                "mysql://a,b/db: there are several hosts: name them in a file, and the file by replica_conf",
+		"sqlite://":                     "sqlite://: write sqlite:///DIRECTORY or sqlite://?data_dir=DIRECTORY",
+		"sqlite:///a?data_dir=/b":       "sqlite:///a?data_dir=/b: the directory is named twice",
+		"oracle://?dsn=x":               "oracle://?dsn=x: there is no driver for Oracle: copy the database into one of PostgreSQL, MySQL or SQLite with RelStorage's zodbconvert",
 		"s3://bucket":                   "s3://bucket: s3:// is not supported yet",
 		"file://x?reed_only=1":          `file://x?reed_only=1: the option "reed_only" is not known (did you mean "read_only"?)`,
 		"file://x?quota=many":           `file://x?quota=many: quota: "many" is not understood: write a number of bytes, or with KB, MB or GB`,
@@ -94,7 +121,7 @@ func TestFindStorageRefuses(t *testing.T) {
 		"zeo://h:1/main":                "zeo://h:1/main: a path follows the address: write ?storage=NAME",
 		"zeo://h:x":                     `zeo://h:x: invalid port ":x" after host`,
 		"demo:(a.fs)":                   "demo:(a.fs): write demo:(BASE)/(CHANGES)",
-		"demo:(http://x)/(a.fs)":        "demo:(http://x)/(a.fs): http://x: the scheme http is not known: there are file, zeo, zconfig, memory and demo",
+		"demo:(http://x)/(a.fs)":        "demo:(http://x)/(a.fs): http://x: the scheme http is not known: there are file, zeo, postgres, mysql, sqlite, zconfig, memory and demo",
 		"testdata/find/zodb.conf#9":     `testdata/find/zodb.conf: there is no storage "9" (there are first, second, 3)`,
 		"testdata/bad/nothing.conf":     "testdata/bad/nothing.conf: there is no storage to serve (add a <filestorage>)",
 	} {

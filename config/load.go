@@ -50,11 +50,12 @@ type loader struct {
 	notes    []Note
 	errs     Errors
 
-	files    []*FileStorage // all there are in the file
-	uses     []*Use         // likewise
-	blobDirs []placed       // likewise, but for those of clients and those that are not written
-	defined  []Storage      // in <storages>
-	skipped  []skipped
+	files     []*FileStorage // all there are in the file
+	databases []*RelStorage  // likewise
+	uses      []*Use         // likewise
+	blobDirs  []placed       // likewise, but for those of clients and those that are not written
+	defined   []Storage      // in <storages>
+	skipped   []skipped
 
 	asked func(section string, keys []string) // nil, or told of the keys that a section may have
 }
@@ -125,6 +126,7 @@ func (l *loader) root(doc *zconfig.Document) *Config {
 	l.connect(c.Storages)
 	c.Defined = l.defined
 	l.refuseSameFile()
+	l.refuseSameDatabase()
 	l.noteSameBlobs()
 	if len(c.Storages) == 0 && len(l.errs) == 0 {
 		l.fail(doc.Pos, "add a <filestorage>", "there is no storage to serve")

@@ -57,6 +57,8 @@ func (l *looker) storage(s Storage) {
 		if s.SSL != nil {
 			l.files(s.SSL.Pos, s.SSL.Certificate, s.SSL.Key, s.SSL.Authenticate)
 		}
+	case *RelStorage:
+		l.database(s)
 	case *BeforeStorage:
 		if s.File != "" && !l.exists(s.Pos, s.File) {
 			l.folder(s.Pos, "the time", s.File)
@@ -77,6 +79,32 @@ func (l *looker) data(s *FileStorage) {
 		l.fail(s.Pos, "%v", err)
 	case !info.Mode().IsRegular():
 		l.fail(s.Pos, "%s is not a file", s.Path)
+	}
+}
+
+// database looks for the files of a SQL database. Nothing is connected to.
+func (l *looker) database(s *RelStorage) {
+	l.files(s.Pos, s.ReplicaConf)
+	switch sql := s.SQL.(type) {
+	case *PostgreSQL:
+		l.files(sql.Pos, sql.Files()...)
+	case *MySQL:
+		l.files(sql.Pos, sql.OptionFile, sql.SSLCA, sql.SSLCert, sql.SSLKey)
+	case *SQLite:
+		l.sqlite(s, sql)
+	}
+}
+
+func (l *looker) sqlite(s *RelStorage, sql *SQLite) {
+	main := filepath.Join(sql.DataDir, "main.sqlite3")
+	if l.exists(sql.Pos, main) {
+		return
+	}
+	switch {
+	case s.ReadOnly || !s.CreateSchema:
+		l.fail(sql.Pos, "%s is not there, and is not to be made", main)
+	case l.folder(sql.Pos, "the database", sql.DataDir):
+		l.notes = append(l.notes, Note{sql.Pos, main + " is not there: it is made new"})
 	}
 }
 

@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // Setup says what a new configuration file is to be for.
 type Setup struct {
-	Kind    string // one of [Kinds]
-	Address string // where clients connect
-	Data    string // the Data.fs
-	BlobDir string // the blobs
-	Server  string // the server to connect to; for zope, "": Address
+	Kind     string // one of [Kinds]
+	Address  string // where clients connect
+	Data     string // the Data.fs
+	BlobDir  string // the blobs, or copies of them
+	Server   string // the server to connect to; for zope, "": Address
+	Database string // a URL of the SQL database; "": one named zodb, on this machine
 }
 
 // Kinds are the set-ups that there are, and what each is.
@@ -23,11 +25,14 @@ var Kinds = []struct{ Name, Is string }{
 	{"blobs", "one Data.fs with blobs"},
 	{"fan-out", "a server in front of another one"},
 	{"demo", "changes beside a Data.fs that stays as it is"},
+	{"postgresql", "a PostgreSQL database, in RelStorage's tables"},
+	{"mysql", "a MySQL or MariaDB database, likewise"},
+	{"sqlite", "a SQLite database, likewise"},
 	{"zope", "the part of a zope.conf that connects Zope to a server"},
 }
 
 // laterKinds are those that people ask for, and that there are not yet.
-var laterKinds = []string{"postgresql", "mysql", "sqlite", "s3"}
+var laterKinds = []string{"s3"}
 
 // block is a section of a file to be written.
 type block struct {
@@ -72,6 +77,9 @@ func (s Setup) blocks() ([]*block, error) {
 		return nil, errors.New("a set-up of kind fan-out needs the address of the server behind it")
 	case s.Kind == "zope":
 		return []*block{s.zopeBlock()}, nil
+	case defaultDatabases[s.Kind] != "":
+		b, err := s.relStorageBlock()
+		return []*block{s.serverBlock(), b, logBlock()}, err
 	}
 	storage := s.storageBlock()
 	if storage == nil {
@@ -131,6 +139,64 @@ func (s Setup) demoBlock() *block {
 			settings: []setting{{"", "path", s.Data + ".changes"}},
 		},
 	}}
+}
+
+// defaultDatabases are URLs, by kind.
+var defaultDatabases = map[string]string{
+	"postgresql": "postgres:///zodb", "mysql": "mysql://localhost/zodb", "sqlite": "sqlite://zodb",
+}
+
+func (s Setup) relStorageBlock() (*block, error) {
+	found, _, err := FindStorage(cmp.Or(s.Database, defaultDatabases[s.Kind]), nil)
+	if err != nil {
+		return nil, err
+	}
+	rs, ok := found.(*RelStorage)
+	if !ok {
+		return nil, fmt.Errorf("%s is not the URL of a SQL database", Redact(s.Database))
+	}
+	var database *block
+	switch sql := rs.SQL.(type) {
+	case *PostgreSQL:
+		database = sql.block()
+	case *MySQL:
+		database = sql.block()
+	case *SQLite:
+		database = &block{typ: "sqlite3", settings: []setting{{"A directory, which is made if it is not there, on a disk of this machine.", "data-dir", sql.DataDir}}}
+	}
+	if database.typ != s.Kind && database.typ != s.Kind+"3" {
+		return nil, fmt.Errorf("%s is not the URL of a database for a set-up of kind %s", Redact(s.Database), s.Kind)
+	}
+	return &block{
+		typ: "relstorage", name: "1", blocks: []*block{database},
+		settings: []setting{
+			{"Whether all revisions are kept until the database is packed. It cannot be changed later.", "keep-history", "true"},
+			{"Whether RelStorage clients, or other servers, write at the same time.", "shared", "false"},
+			{"Where copies of blobs are kept, which are in the database, and how much of them.", "blob-dir", s.BlobDir},
+			{"", "blob-cache-size", "1GB"},
+		},
+	}, nil
+}
+
+func (s *PostgreSQL) block() *block {
+	return &block{typ: "postgresql", settings: []setting{{
+		"As for psql. A password may be in ~/.pgpass or in the environment, as PGPASSWORD, instead.", "dsn", s.DSN,
+	}}}
+}
+
+func (s *MySQL) block() *block {
+	b := &block{typ: "mysql"}
+	for _, set := range []setting{
+		{"The server. For localhost, its socket, if there is one.", "host", s.Host}, {"", "port", strconv.Itoa(s.Port)},
+		{"", "unix_socket", s.Socket}, {"", "db", s.Database}, {"", "user", s.User},
+		{"A password may be in a my.cnf instead, which read_default_file names.", "passwd", s.Password},
+		{"", "read_default_file", s.OptionFile}, {"", "ssl_mode", s.SSLMode}, {"", "ssl_ca", s.SSLCA},
+	} {
+		if set.value != "" && set.value != "0" {
+			b.settings = append(b.settings, set)
+		}
+	}
+	return b
 }
 
 func (s Setup) zopeBlock() *block {

@@ -14,6 +14,39 @@ func TestFanOutNeedsServer(t *testing.T) {
 	}
 }
 
+// The database is the one of the URL, or one of this machine.
+func TestNewDatabase(t *testing.T) {
+	for url, want := range map[string]string{
+		"": `the PostgreSQL database "zodb" on this machine, with history`,
+		"postgres://zeo:a%24b@db/plone?sslmode=require": `the PostgreSQL database "plone" at db as user "zeo" with sslmode require, with history`,
+	} {
+		s := setup("postgresql")
+		s.Database = url
+		text, err := New(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := Parse(strings.NewReader(text), "zeo.conf", environ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Describe(c.Storages[0]); !strings.HasPrefix(got, want) {
+			t.Errorf("%q gives %s", url, got)
+		}
+	}
+	for url, want := range map[string]string{
+		"mysql://u:secret@h/d": "mysql://u:***@h/d is not the URL of a database for a set-up of kind postgresql",
+		"Data.fs":              "Data.fs is not the URL of a SQL database",
+		"postgres://h:x/d":     `postgres://h:x/d: port: "x" is not a number from 1 to 65535`,
+	} {
+		s := setup("postgresql")
+		s.Database = url
+		if _, err := New(s); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 func setup(kind string) Setup {
 	return Setup{Kind: kind, Address: "127.0.0.1:8100", Data: "/srv/$x/Data.fs", BlobDir: "/srv/blobs", Server: "central:8100"}
 }
@@ -45,9 +78,8 @@ func TestNew(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for kind, want := range map[string]string{
-		"postgresql": "a set-up of kind postgresql is not supported yet",
-		"s3":         "a set-up of kind s3 is not supported yet",
-		"fil":        `there is no set-up of kind "fil": there are file, blobs, fan-out, demo, zope`,
+		"s3":  "a set-up of kind s3 is not supported yet",
+		"fil": `there is no set-up of kind "fil": there are file, blobs, fan-out, demo, postgresql, mysql, sqlite, zope`,
 	} {
 		if _, err := New(setup(kind)); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", kind, err)

@@ -31,7 +31,7 @@ var packages = map[string][]string{
 
 // unsupported are the section types that are known, but not to be had.
 var unsupported = []string{
-	"hexstorage", "serverhexstorage", "relstorage", "newt", "zrs", "raidstorage", "encryptingstorage", "neostorage",
+	"hexstorage", "serverhexstorage", "newt", "zrs", "raidstorage", "encryptingstorage", "neostorage",
 	"fullstorage", "minimalstorage",
 }
 
@@ -56,6 +56,7 @@ var storageReaders = map[string]func(*loader, *zconfig.Section, Section) Storage
 	"temporarystorage":    (*loader).temporaryStorage,
 	"zeoclient":           (*loader).clientStorage,
 	"clientstorage":       (*loader).clientStorage,
+	"relstorage":          (*loader).relStorage,
 	"blobstorage":         (*loader).blobStorage,
 	"demostorage":         (*loader).demoStorage,
 	"zlibstorage":         (*loader).zlibStorage,

@@ -27,6 +27,11 @@ func (l *loader) takesBlobs(s *zconfig.Section, inner Storage) {
 		if inner.BlobDir != "" {
 			l.fail(inner.Pos, "leave out <blobstorage>, or the inner blob-dir", "the storage in %v has blobs already", s)
 		}
+	case *RelStorage:
+		inner.BlobsOutside = true
+		if inner.BlobDir != "" {
+			l.fail(inner.Pos, "leave out <blobstorage>, or the inner blob-dir", "the storage in %v has blobs already", s)
+		}
 	case *BlobStorage:
 		l.fail(inner.Pos, "leave out one <blobstorage>", "the storage in %v has blobs already", s)
 	case *ClientStorage:

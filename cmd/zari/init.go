@@ -25,13 +25,14 @@ byte. A file that has a storage gets no other one.`
 const initExample = `  zari init
   zari init --kind blobs --data /srv/Data.fs --blob-dir /srv/blobs -a 0.0.0.0:8100
   zari init --kind fan-out --server zeo.example.com:8100 /etc/zari.conf
+  zari init --kind postgresql --database postgres://zeo@db.example.com/zodb
   zari init --kind zope -
   zari init --update zeo.conf`
 
 func initKinds() string {
 	var b strings.Builder
 	for _, k := range config.Kinds {
-		fmt.Fprintf(&b, "  %-8s  %s\n", k.Name, k.Is)
+		fmt.Fprintf(&b, "  %-10s  %s\n", k.Name, k.Is)
 	}
 	return b.String()
 }
@@ -62,6 +63,7 @@ func newInitCommand() *cobra.Command {
 	flags.StringVar(&setup.Data, "data", "Data.fs", "the file of the database")
 	flags.StringVar(&setup.BlobDir, "blob-dir", "blobs", "the directory of its blobs")
 	flags.StringVar(&setup.Server, "server", "", "the server to connect to: needed for fan-out; for zope, the address if it is not given")
+	flags.StringVar(&setup.Database, "database", "", "the URL of a SQL database; not given: one named zodb on this machine")
 	flags.BoolVar(&update, "update", false, "complete a file that is there")
 	return cmd
 }
@@ -75,7 +77,11 @@ func initConfig(w io.Writer, path string, setup config.Setup) error {
 		_, err := io.WriteString(w, text)
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	mode := fs.FileMode(0o644)
+	if config.Redact(setup.Database) != setup.Database {
+		mode = 0o600 // there is a password in it
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s is there already: --update adds to it", path)
 	}

@@ -36,12 +36,29 @@ func TestInit(t *testing.T) {
 	if err := initConfig(&out, "-", setup); err != nil || !strings.Contains(out.String(), "<filestorage 1>") {
 		t.Errorf("%v, %s", err, out.String())
 	}
-	setup.Kind = "postgresql"
+	setup.Kind = "s3"
 	if err := initConfig(&out, path+".pg", setup); !errors.As(err, new(usageError)) {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(path + ".pg"); !os.IsNotExist(err) {
 		t.Errorf("a file is left: %v", err)
+	}
+}
+
+// A file with a password in it is for its owner alone.
+func TestInitPassword(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zeo.conf")
+	setup := config.Setup{Kind: "mysql", Address: "8100", BlobDir: "blobs", Database: "mysql://u:secret@h/d"}
+	if err := initConfig(io.Discard, path, setup); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(text), "passwd secret\n") {
+		t.Errorf("%s, %v", text, err)
 	}
 }
 

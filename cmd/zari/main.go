@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/zaridb/zari/config"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -46,7 +47,7 @@ func run(args []string) int {
 	cmd, err := root.ExecuteContextC(context.Background())
 	code := exitCode(err)
 	if err != nil && !errors.Is(err, errReported) {
-		fmt.Fprintln(os.Stderr, "zari:", err)
+		fmt.Fprintln(os.Stderr, "zari:", config.Redact(err.Error()))
 	}
 	if hint := nextStep(cmd, err); hint != "" {
 		fmt.Fprintln(os.Stderr, hint)
