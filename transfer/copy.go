@@ -21,6 +21,11 @@ type Options struct {
 	// NeedBlobs makes a record of a blob whose file the source has not got an error.
 	NeedBlobs bool
 
+	// NoHistory says that the destination keeps the newest revision of each object
+	// only. Where a copy goes on is found by what it still has of the last
+	// transactions.
+	NoHistory bool
+
 	// BatchBytes is about how much is committed at a time. Default 16 MiB.
 	BatchBytes int64
 

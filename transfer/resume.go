@@ -46,11 +46,7 @@ func (c *copier) resume(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reading from %s: %w", named("the destination", c.dst), err)
 		}
-		t, err, ok := theirs()
-		if err != nil {
-			return fmt.Errorf("reading from %s: %w", named("the source", c.src), err)
-		}
-		more, err := sameTail(mine, t, ok)
+		more, err := c.compareTail(mine, theirs)
 		if err != nil {
 			return err
 		}
@@ -61,6 +57,23 @@ func (c *copier) resume(ctx context.Context) error {
 	c.start = max(c.start, last+1)
 	c.progress.Done = c.dst.Info().Size
 	return nil
+}
+
+// compareTail compares a transaction of the destination with the next one of the
+// source, newest first, and reports whether there is sense in comparing those before.
+func (c *copier) compareTail(mine *zodb.Transaction, theirs func() (*zodb.Transaction, error, bool)) (more bool, err error) {
+	if c.opts.NoHistory {
+		t, err := before(theirs, mine.TID)
+		if err != nil {
+			return false, fmt.Errorf("reading from %s: %w", named("the source", c.src), err)
+		}
+		return true, sameCurrent(mine, t)
+	}
+	t, err, ok := theirs()
+	if err != nil {
+		return false, fmt.Errorf("reading from %s: %w", named("the source", c.src), err)
+	}
+	return sameTail(mine, t, ok)
 }
 
 // sameTail compares a transaction of the destination with the one that the source

@@ -13,6 +13,7 @@ import (
 type VerifyOptions struct {
 	From, To     zodb.TID // as in Options
 	WithoutBlobs bool     // compare no blobs
+	NoHistory    bool     // the destination keeps none: the current revisions are compared, of the source those at To
 	Most         int      // how many differences are kept; default 20
 	Progress     func(Progress)
 }
@@ -38,6 +39,9 @@ func Verify(ctx context.Context, dst, src zodb.Storage, o VerifyOptions) (*Verif
 	}
 	v := &verifier{dst: dst, src: src, opts: o, result: new(Verification)}
 	v.progress.Total = src.Info().Size
+	if o.NoHistory {
+		return v.result, v.runCurrent(ctx)
+	}
 	theirs, err := v.transactions(ctx, "the source", src)
 	if err != nil {
 		return nil, err
