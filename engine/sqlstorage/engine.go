@@ -83,6 +83,11 @@ func (e *Engine) open(ctx context.Context) error {
 			return err
 		}
 	}
+	if e.opts.Clear && !e.opts.ReadOnly {
+		if err := e.clear(ctx, objects); err != nil {
+			return err
+		}
+	}
 	if err := e.readHead(ctx); err != nil {
 		return err
 	}

@@ -18,6 +18,9 @@ type Options struct {
 	// servers that are shared, too.
 	Shared bool
 
+	// Clear throws away what is in the database when it is opened, blobs included.
+	Clear bool
+
 	// ReadOnly takes no lease and writes nothing.
 	ReadOnly bool
 
