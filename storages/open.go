@@ -146,6 +146,8 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 		return o.openDemo(ctx, c)
 	case *config.Import:
 		return o.openImport(ctx, c)
+	case *config.RelStorage:
+		return o.openSQL(ctx, c, blobDir)
 	case *config.ClientStorage:
 		return o.openClient(ctx, c, blobDir)
 	case *config.Database:

@@ -205,9 +205,13 @@ func (s *service) findView() server.Find {
 func (s *service) hasSlowStorage() bool {
 	for _, c := range s.cfg.Storages {
 		for part := range config.All(c) {
-			switch part.(type) {
+			switch part := part.(type) {
 			case *config.ClientStorage, *config.DelayedStorage:
 				return true
+			case *config.RelStorage:
+				if _, local := part.SQL.(*config.SQLite); !local {
+					return true
+				}
 			}
 		}
 	}

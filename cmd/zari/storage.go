@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/zaridb/zari/config"
@@ -20,6 +22,8 @@ const storageHelp = `A storage is named by
   Data.fs                            a file
   file:///srv/Data.fs?blobstorage_dir=/srv/blobs
   zeo://HOST:PORT?storage=1          a storage of a running server
+  postgres://USER@HOST/NAME          a SQL database in RelStorage's tables; so mysql://
+  sqlite:///srv/db                   likewise; the directory of a SQLite database
   FILE.conf, FILE.conf#NAME          what a zeo.conf, zope.conf or zodb.conf names
   demo:(BASE)/(CHANGES)              changes beside a base that stays as it is`
 
@@ -59,23 +63,39 @@ func findStorage(w io.Writer, where string) (config.Storage, error) {
 	return c, nil
 }
 
-// openFound opens what findStorage has found. Blobs of a server are kept in a
-// directory for the while where none is named.
+// openFound opens what findStorage has found. Blobs of servers and databases are kept
+// in a directory for the while where none is named.
 func openFound(ctx context.Context, w io.Writer, where string, c config.Storage, to purpose) (zodb.Storage, error) {
-	client, ok := c.(*config.ClientStorage)
-	if !ok || client.BlobDir != "" {
+	lacking := lackBlobDir(c)
+	if len(lacking) == 0 {
 		return openNamed(ctx, w, where, c, to)
 	}
 	dir, err := os.MkdirTemp("", "zari-blobs-*")
 	if err != nil {
 		return nil, err
 	}
-	client.BlobDir = dir
+	for i, blobDir := range lacking {
+		*blobDir = filepath.Join(dir, strconv.Itoa(i))
+	}
 	s, err := openNamed(ctx, w, where, c, to)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return passing{s, dir}, nil
+}
+
+// lackBlobDir returns where the directories for copies of blobs go in which c has
+// none, though it may have blobs.
+func lackBlobDir(c config.Storage) (lacking []*string) {
+	if client, ok := c.(*config.ClientStorage); ok && client.BlobDir == "" {
+		lacking = append(lacking, &client.BlobDir)
+	}
+	for part := range config.All(c) {
+		if rs, ok := part.(*config.RelStorage); ok && rs.BlobDir == "" && !rs.BlobsOutside {
+			lacking = append(lacking, &rs.BlobDir)
+		}
+	}
+	return lacking
 }
 
 // passing is a storage with a directory that goes when it is closed.
