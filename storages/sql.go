@@ -26,15 +26,12 @@ func (o *opener) openSQL(ctx context.Context, c *config.RelStorage, blobDir stri
 	if c.Clear && (readOnly || o.Existing || c.CoWritten) {
 		return nil, errClear
 	}
-	if c.CoWritten && !readOnly {
-		return nil, errShared
-	}
 	d, err := o.openDialect(ctx, c, readOnly)
 	if err != nil {
 		return nil, err
 	}
 	engine, err := sqlstorage.Open(ctx, d, sqlstorage.Options{
-		Form: form(c), Create: o.creates(c), Clear: c.Clear, ReadOnly: readOnly, Blobs: blobOptions(c, blobDir),
+		Form: form(c), Shared: c.CoWritten, Create: o.creates(c), Clear: c.Clear, ReadOnly: readOnly, Blobs: blobOptions(c, blobDir),
 		PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger,
 	})
 	if err != nil {
@@ -47,8 +44,6 @@ func (o *opener) openSQL(ctx context.Context, c *config.RelStorage, blobDir stri
 }
 
 var errClear = errors.New("what is in the database is to be thrown away, and it is only to be read, or shared with others")
-
-var errShared = errors.New("shared databases are not supported yet: this server alone may write")
 
 func form(c *config.RelStorage) sqlstorage.Form {
 	if c.KeepHistory {
