@@ -29,9 +29,12 @@ export PYTHONDONTWRITEBYTECODE = 1
 UPSTREAM = $(ZARI_PYTHON) -u interop/upstream/run.py --jobs $(JOBS) \
 	--list interop/upstream/tests.txt --list interop/upstream/loaddelayed.txt
 
+UPSTREAM_SQL = $(ZARI_PYTHON) -u interop/upstream/run.py --jobs $(JOBS) --server 'bin/zari serve -C {conf}' \
+	--storage sqlite --storage sqlite-free --storage postgresql --storage postgresql-free
+
 SUMMARY = var/test-summary.txt
 
-.PHONY: help build serve venv servers test lint unit race fuzz upstream upstream-runzeo bench proof realdata clean FORCE
+.PHONY: help build serve venv servers test lint unit race fuzz upstream upstream-runzeo upstream-sql upstream-sql-all bench proof realdata clean FORCE
 
 help: ## say what there is
 	@echo "Zari: a transactional object store for ZODB"
@@ -64,9 +67,9 @@ venv: $(VENV) ## make .venv, a Python with the ZODB and ZEO that the tests need
 servers: ## install the database servers that the tests start themselves (Debian)
 	@interop/servers.sh
 
-test: $(VENV) servers build ## all that must pass: lint, unit, race, fuzz, upstream
+test: $(VENV) servers build ## all that must pass: lint, unit, race, fuzz, upstream, upstream-sql
 	@mkdir -p var && : > $(SUMMARY)
-	@failed=0; for part in lint unit race fuzz upstream; do \
+	@failed=0; for part in lint unit race fuzz upstream upstream-sql; do \
 		begin=$$(date +%s); echo; echo "=== $$part"; \
 		if $(MAKE) --no-print-directory $$part; then word=passed; else word=FAILED; failed=$$((failed + 1)); fi; \
 		echo "$$word: $$part, $$(($$(date +%s) - begin)) s" >> $(SUMMARY); \
@@ -95,6 +98,13 @@ fuzz: ## every fuzz target for a little while
 upstream: $(VENV) build ## ZEO's and ZODB's own test suites against bin/zari
 	@mkdir -p var
 	@$(UPSTREAM) --server 'bin/zari serve -C {conf}' --summary $(SUMMARY)
+
+upstream-sql: $(VENV) servers build ## a choice of them over SQL databases in place of the Data.fs
+	@mkdir -p var
+	@$(UPSTREAM_SQL) --list interop/upstream/tests-sql.txt --codec Z --summary $(SUMMARY)
+
+upstream-sql-all: $(VENV) servers build ## all of them over SQL databases, with and without history
+	@$(UPSTREAM_SQL) --list interop/upstream/tests.txt --list interop/upstream/loaddelayed.txt
 
 upstream-runzeo: $(VENV) ## the same against Python's own server: is the runner right?
 	$(UPSTREAM) --server runzeo --exceptions interop/upstream/exceptions-runzeo.txt

@@ -1,12 +1,13 @@
-"""Writes a seeded mixture of everything a Data.fs can hold: scribble.py file:FILE|zeo:ADDRESS SEED [BLOB-DIR].
+"""Writes a seeded mixture of everything a Data.fs can hold: scribble.py file:FILE|zeo:ADDRESS|zconfig:CONF SEED [BLOB-DIR].
 
-The same program writes through Python's FileStorage and through a server, so that each continues what the other began.
+The same program writes through Python's FileStorage and through a server, so that each continues what the other began; and through RelStorage.
 """
 import random
 import sys
 import time
 
 import transaction
+import ZODB.config
 from BTrees.OOBTree import OOBTree
 from persistent.mapping import PersistentMapping
 from ZODB.blob import Blob
@@ -22,6 +23,8 @@ blob_dir = sys.argv[3] if len(sys.argv) > 3 else None
 dice = random.Random(seed)
 if kind == 'file':
     db = DB(FileStorage(place, blob_dir=blob_dir, pack_gc=False))
+elif kind == 'zconfig':
+    db = ZODB.config.databaseFromURL(place)
 else:
     db = client.database(place, blob_dir=blob_dir, shared_blob_dir=bool(blob_dir))
 connection = db.open()
@@ -59,13 +62,13 @@ def blob(i):
 
 
 def pack(i):
-    if kind == 'file':
+    if kind != 'zeo':
         db.pack(time.time() - 0.2)
     else:
         db.storage.pack(time.time() - 0.2, None, wait=True)
 
 
-acts = [change] * 12 + [undo] * 3 + [blob] * 2 * bool(blob_dir)
+acts = [change] * 12 + [undo] * 3 * db.supportsUndo() + [blob] * 2 * bool(blob_dir)
 for i in range(30):
     dice.choice(acts)(i)
 if seed % 2:

@@ -18,6 +18,7 @@ import ZODB.utils
 from ZODB.FileStorage import FileStorage
 
 import external
+import sql
 
 z64 = b'\0' * 8
 REPLY_LIMIT = 10  # seconds to wait for any frame
@@ -197,7 +198,7 @@ class Adapted(unittest.TestCase):
 
     def _tids(self, path):
         """Open a file with Python's FileStorage, which needs its lock, and return the tids in it."""
-        storage = FileStorage(path)
+        storage = FileStorage(sql.as_file(path))
         tids = [txn.tid for txn in storage.iterator()]
         storage.close()
         return tids

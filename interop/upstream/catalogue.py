@@ -108,7 +108,10 @@ def read_list(path):
 
 
 def read_exceptions(path):
-    """Return [(regular expression, codec or '*', reason)] of a file of lines "codec name reason"; * in a name matches all."""
+    """Return [(regular expression, where, reason)] of a file of lines "where name reason"; * in a name matches all.
+
+    where is a codec, a storage, or * for all.
+    """
     rows = []
     with open(path) as f:
         for line in f:

@@ -20,6 +20,7 @@ import traceback
 import unittest
 
 import external
+import sql
 
 PORTS = 1000  # ports for each child that runs at the same time
 FIRST_PORT, LAST_PORT = 10000, 20000  # below what the kernel gives to outgoing connections
@@ -173,6 +174,7 @@ def _run(test):
         test.case.run(result)
     finally:
         external.stop_all()
+        sql.forget_all()
     for _, text in result.errors + result.failures:
         return 'failed', text
     if external.unclean:

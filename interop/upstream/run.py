@@ -2,6 +2,7 @@
 
     python interop/upstream/run.py --server 'bin/zari serve -C {conf}'
     python interop/upstream/run.py --server runzeo --exceptions interop/upstream/exceptions-runzeo.txt
+    python interop/upstream/run.py --storage sqlite --storage postgresql-free
     python interop/upstream/run.py --codec M --only 'testZEO.FileStorageTests.*'
 
 Every test of a list must pass, with each codec. A test that fails is run again, alone; one that passes then is counted as
@@ -9,6 +10,7 @@ passed and named as flaky. Exceptions are tests known not to pass, with a reason
 list stays true. The last line reads "upstream: N passed, N failed".
 """
 import argparse
+import contextlib
 import ctypes
 import fnmatch
 import os
@@ -22,6 +24,10 @@ import warnings
 
 sys.dont_write_bytecode = True  # the tree stays as it is
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import sql
+
+STORAGES = [kind + form for kind in sql.KINDS for form in ('', '-free')]
 CODECS = {'Z': 'pickle', 'M': 'msgpack'}
 
 
@@ -30,10 +36,13 @@ def arguments():
     p.add_argument('--server', default='bin/zari serve -C {conf}',
                    help='the command that serves a configuration file {conf}; "runzeo" is Python\'s own server')
     p.add_argument('--codec', choices=['Z', 'M', 'ZM'], default='ZM', help='pickle, msgpack, or one after the other')
+    p.add_argument('--storage', action='append', choices=STORAGES,
+                   help='put databases of this kind in the place of files, -free without history; may be given again')
     p.add_argument('--jobs', type=int, default=3, help='tests at a time')
     p.add_argument('--limit', type=int, default=240, help='seconds for a test')
     p.add_argument('--list', action='append', help='file of test names (default: tests.txt and loaddelayed.txt); may be given again')
-    p.add_argument('--exceptions', default=os.path.join(HERE, 'exceptions.txt'))
+    p.add_argument('--exceptions', action='append', help='file of tests known not to pass (default: exceptions.txt and, with --storage, '
+                   'exceptions-sql.txt); may be given again')
     p.add_argument('--only', action='append', default=[], help='shell pattern of test names; may be given again')
     p.add_argument('--no-retry', action='store_true', help='do not run failed tests again')
     p.add_argument('--summary', help='file to which the last lines are added')
@@ -44,8 +53,8 @@ def arguments():
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))  # an orderly end: no test and no server stays behind
     args = arguments()
-    if len(args.codec) > 1 and not args.catalogue:
-        return both(args)
+    if not args.catalogue and (len(args.codec) > 1 or len(args.storage or []) > 1):
+        return each(args)
     codec = args.codec[0]
     # Read by test modules while they are imported, which is why a codec needs a process of its own.
     os.environ.pop('ZEO_MSGPACK', None)
@@ -53,12 +62,11 @@ def main():
         os.environ['ZEO_MSGPACK'] = '1'
     heed_permissions()
     warnings.simplefilter('ignore')
-    sys.path.insert(0, HERE)
     import catalogue
     import external
     import pool
 
-    with tempfile.TemporaryDirectory(prefix='zari-upstream-') as scratch:
+    with tempfile.TemporaryDirectory(prefix='zari-upstream-') as scratch, storage(args) as kind:
         external.install(server_command(args.server), codec == 'M', scratch, iter(()), insist=args.server == 'runzeo')
         tests = catalogue.load()
         if args.catalogue:
@@ -66,7 +74,7 @@ def main():
             return 0
         names = wanted(args, catalogue)
         found = {name: catalogue.find(tests, name) for name in names}
-        report = Report(codec, catalogue.read_exceptions(args.exceptions), len(names))
+        report = Report(codec, kind, known(args, catalogue), len(names))
         report.missing = [name for name in names if found[name] is None]
         present = [test for test in found.values() if test]
         for result in pool.run(present, args.jobs, args.limit):
@@ -94,11 +102,40 @@ def heed_permissions():
     os.execv(sys.executable, [sys.executable, '-u', *sys.argv])
 
 
-def both(args):
-    """Run this program once for each codec and add up."""
+@contextlib.contextmanager
+def storage(args):
+    """Have tests use what --storage says while the block runs, which is told the name of it."""
+    if not args.storage:
+        yield 'file'
+        return
+    name = args.storage[0]
+    kind, _, free = name.partition('-')
+    zari = server_command(args.server)[0]
+    if kind != 'postgresql':
+        sql.use(kind, not free, zari)
+        yield name
+        return
+    server = sql.Postgres()
+    try:
+        sql.use(kind, not free, zari, server.start())
+        yield name
+    finally:
+        server.stop()
+
+
+def known(args, catalogue):
+    """Return the exceptions that hold."""
+    paths = args.exceptions or [os.path.join(HERE, n) for n in ['exceptions.txt'] + ['exceptions-sql.txt'] * bool(args.storage)]
+    return [row for path in paths for row in catalogue.read_exceptions(path)]
+
+
+def each(args):
+    """Run this program once for each storage and codec and add up."""
     statuses, counts = [], []
-    for codec in CODECS:
-        argv = [sys.executable, '-u', os.path.abspath(__file__), *sys.argv[1:], '--codec', codec]
+    runs = [(kind, codec) for kind in args.storage or [None] for codec in args.codec]
+    for kind, codec in runs:
+        argv = [sys.executable, '-u', os.path.abspath(__file__), *without_storage(sys.argv[1:]), '--codec', codec]
+        argv += ['--storage', kind] if kind else []
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as p:
             try:
                 for line in p.stdout:
@@ -110,11 +147,23 @@ def both(args):
         words = line.replace(',', '').split()
         counts.append((int(words[1]), int(words[3])) if line.startswith('upstream: ') else (0, 1))
     total = 'upstream: %d passed, %d failed' % tuple(map(sum, zip(*counts)))
+    if args.storage:
+        total += ' (%s)' % ', '.join(args.storage)
     print(total)
     if args.summary:
         with open(args.summary, 'a') as f:
             print(total, file=f)
     return max(statuses)
+
+
+def without_storage(argv):
+    """Return argv without its options --storage."""
+    kept, skip = [], False
+    for word in argv:
+        if not skip and word != '--storage' and not word.startswith('--storage='):
+            kept.append(word)
+        skip = word == '--storage'
+    return kept
 
 
 def server_command(text):
@@ -146,8 +195,9 @@ def brief(detail):
 class Report:
     """Counts, and prints what went wrong as it goes."""
 
-    def __init__(self, codec, exceptions, total):
+    def __init__(self, codec, storage, exceptions, total):
         self.codec = codec
+        self.storage = storage
         self.exceptions = exceptions
         self.total = total
         self.started = time.monotonic()
@@ -155,8 +205,8 @@ class Report:
 
     def reason(self, name):
         """Return why name is expected to fail, or ''."""
-        for pattern, codec, reason in self.exceptions:
-            if codec in ('*', self.codec) and pattern.fullmatch(name):
+        for pattern, where, reason in self.exceptions:
+            if where in ('*', self.codec, self.storage, self.storage.partition('-')[2]) and pattern.fullmatch(name):
                 return reason
         return ''
 
@@ -192,8 +242,8 @@ class Report:
         for name in surprises:
             print('SURPRISE: passed, but listed as an exception: %s: %s' % (name, self.reason(name)))
         bad = len(failures) + len(missing) + len(surprises)
-        print('codec %s: %d listed, %d passed, %d failed, %d missing, %d passed against expectation, %d known exceptions, '
-              '%d flaky; %d s' % (CODECS[self.codec], self.total, len(self.passed), len(failures), len(missing),
+        print('%s, codec %s: %d listed, %d passed, %d failed, %d missing, %d passed against expectation, %d known exceptions, '
+              '%d flaky; %d s' % (self.storage, CODECS[self.codec], self.total, len(self.passed), len(failures), len(missing),
                                   len(surprises), len(expected), len(self.flaky), time.monotonic() - self.started))
         print('upstream: %d passed, %d failed' % (len(self.passed) - len(surprises), bad), flush=True)
         return 1 if bad else 0
