@@ -58,7 +58,7 @@ var (
 // binary, which is started for the first one.
 func Database(t testing.TB) string {
 	t.Helper()
-	sharedOnce.Do(func() { shared, sharedErr = start(Options{}) })
+	sharedOnce.Do(func() { shared, sharedErr = New(Options{}) })
 	require(t, sharedErr)
 	return shared.Database(t)
 }
@@ -66,7 +66,7 @@ func Database(t testing.TB) string {
 // Start starts a server for one test.
 func Start(t testing.TB, opts Options) *Server {
 	t.Helper()
-	s, err := start(opts)
+	s, err := New(opts)
 	require(t, err)
 	t.Cleanup(s.Stop)
 	return s
@@ -153,6 +153,16 @@ func (s *Server) exec(database, sql string) error {
 	return err
 }
 
+// PID returns the process that all others of the server are children of.
+func (s *Server) PID() (int, error) {
+	content, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(content), "\n")
+	return strconv.Atoi(first)
+}
+
 // Tool runs a program of PostgreSQL's (pg_dump) and returns its output.
 func (s *Server) Tool(name string, args ...string) ([]byte, error) {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
@@ -165,7 +175,8 @@ func (s *Server) Tool(name string, args ...string) ([]byte, error) {
 	return out, err
 }
 
-func start(opts Options) (*Server, error) {
+// New starts a server for who has no test; Stop ends it.
+func New(opts Options) (*Server, error) {
 	s, err := prepare(opts)
 	if err != nil {
 		return nil, err
