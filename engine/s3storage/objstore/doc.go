@@ -29,7 +29,7 @@
 //
 // # The implementations
 //
-//   - s3: Amazon S3 and what speaks its protocol
+//   - bucket: Amazon S3 and what speaks its protocol
 //   - dir: a directory of immutable files
 //   - fake: in memory, with faults that tests ask for
 //
