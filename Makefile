@@ -11,6 +11,11 @@ DATA    ?= var/Data.fs
 
 # Fixed versions of what is not in go.mod.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSITYGW   = v1.8.0
+
+# Where programs that only tests need are installed, once for all working copies.
+ZARI_TOOLS ?= $(HOME)/.cache/zari/tools
+export ZARI_TOOLS
 
 # The packages whose work is concurrent: they are tested under the race detector too.
 RACE = ./store/... ./zeo/... ./engine/... ./storagetest/... ./internal/...
@@ -34,7 +39,7 @@ UPSTREAM_SQL = $(ZARI_PYTHON) -u interop/upstream/run.py --jobs $(JOBS) --server
 
 SUMMARY = var/test-summary.txt
 
-.PHONY: help build serve venv servers test lint unit race fuzz upstream upstream-runzeo upstream-sql upstream-sql-all bench proof realdata clean FORCE
+.PHONY: help build serve venv servers tools test lint unit race fuzz upstream upstream-runzeo upstream-sql upstream-sql-all bench proof realdata clean FORCE
 
 help: ## say what there is
 	@echo "Zari: a transactional object store for ZODB"
@@ -67,7 +72,14 @@ venv: $(VENV) ## make .venv, a Python with the ZODB and ZEO that the tests need
 servers: ## install the database servers that the tests start themselves (Debian)
 	@interop/servers.sh
 
-test: $(VENV) servers build ## all that must pass: lint, unit, race, fuzz, upstream, upstream-sql
+tools: $(ZARI_TOOLS)/versitygw-$(VERSITYGW) ## install versitygw, the S3 server that tests use
+
+$(ZARI_TOOLS)/versitygw-$(VERSITYGW):
+	@mkdir -p $@.tmp
+	GOBIN=$@.tmp GOFLAGS= CGO_ENABLED=0 $(GO) install -trimpath -ldflags='-s -w' github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
+	@mv $@.tmp/versitygw $@ && rmdir $@.tmp
+
+test: $(VENV) servers tools build ## all that must pass: lint, unit, race, fuzz, upstream, upstream-sql
 	@mkdir -p var && : > $(SUMMARY)
 	@failed=0; for part in lint unit race fuzz upstream upstream-sql; do \
 		begin=$$(date +%s); echo; echo "=== $$part"; \
@@ -81,12 +93,12 @@ lint: ## gofmt, vet, staticcheck
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-unit: $(VENV) servers ## go test ./..., the Go tests against Python included
+unit: $(VENV) servers tools ## go test ./..., the Go tests against Python included
 	@mkdir -p var
 	CGO_ENABLED=0 $(GO) test -timeout 20m ./... 2>&1 | tee var/unit.log; status=$$?; \
 		grep -E '^(ok|FAIL|--- FAIL|panic:)' var/unit.log >> $(SUMMARY); exit $$status
 
-race: $(VENV) servers ## the concurrent packages under the race detector (needs a C compiler)
+race: $(VENV) servers tools ## the concurrent packages under the race detector (needs a C compiler)
 	@command -v $${CC:-cc} >/dev/null || { echo "The race detector needs a C compiler: apt install gcc libc6-dev"; exit 1; }
 	@mkdir -p var
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE) 2>&1 | tee var/race.log; status=$$?; \

@@ -57,8 +57,8 @@ const (
 // IfMatch is the condition that the object there has this etag. The empty etag
 // is that of no object.
 func IfMatch(etag string) Cond {
-	if etag == "" {
-		return `""`
+	if strings.Trim(etag, `" `) == "" || etag == string(IfAbsent) {
+		return `"00000000000000000000000000000000"` // a store may take an empty one for no condition
 	}
 	return Cond(etag)
 }
@@ -193,10 +193,20 @@ func Read(ctx context.Context, s Store, key string, r Range) ([]byte, Info, erro
 func readBody(o Object) ([]byte, error) {
 	defer o.Body.Close()
 	data := make([]byte, o.Len)
-	if _, err := io.ReadFull(o.Body, data); err != nil {
-		if errors.Is(err, io.EOF) {
+	n := 0
+	var err error
+	for n < len(data) && err == nil { // not io.ReadFull: what comes with the last byte counts
+		var k int
+		k, err = o.Body.Read(data[n:])
+		n += k
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+		if n < len(data) {
 			err = io.ErrUnexpectedEOF
 		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the body of %s, %d bytes at %d: %w", o.Key, o.Len, o.Off, err)
 	}
 	return data, nil

@@ -54,7 +54,8 @@ func TestCheckKey(t *testing.T) {
 }
 
 func TestCond(t *testing.T) {
-	for c, want := range map[Cond]string{Always: "", IfAbsent: "", IfMatch(`"x"`): `"x"`, IfMatch(""): `""`} {
+	no := string(IfMatch(""))
+	for c, want := range map[Cond]string{Always: "", IfAbsent: "", IfMatch(`"x"`): `"x"`, IfMatch(""): no, IfMatch(`""`): no, IfMatch("*"): no} {
 		if etag, ok := c.ETag(); ok != (want != "") || ok && etag != want {
 			t.Errorf("%q: %q %v", c, etag, ok)
 		}
