@@ -1,0 +1,259 @@
+package blockcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zaridb/zari/engine/s3storage/objstore"
+)
+
+// Options are the settings of a Cache.
+type Options struct {
+	Dir      string // empty: in memory only
+	MaxBytes int64  // in the directory
+	Memory   int64  // bytes of blocks in memory, at most
+
+	// Space keeps databases apart that share a directory: whatever says whose keys
+	// these are, for example the bucket and the database's UUID.
+	Space string
+}
+
+// Stats count what a Cache did since it was opened.
+type Stats struct {
+	Memory, Disk int64 // reads that were answered from there
+	Fetched      int64 // blocks that were read from the store
+	Corrupt      int64 // files that were not what they should be
+	Evicted      int64 // files removed to make room
+	WriteErrors  int64 // files that could not be written
+	LastError    error // of these
+}
+
+// Cache is a cache over one store. All methods may be called by many goroutines.
+type Cache struct {
+	from objstore.Reader
+	opts Options
+
+	memory   *memory
+	groups   []group
+	queue    chan int       // groups to count
+	counting sync.WaitGroup // the evictor
+	flying   sync.WaitGroup // flights
+
+	mu      sync.Mutex
+	closed  bool
+	flights map[blockID]*flight
+	pauseTo time.Time // no writing before: the disk failed
+	lastErr error
+
+	inMemory, onDiskHits, fetched, corrupt, evicted, writeErrors atomic.Int64
+}
+
+// blockID names a block within a Cache.
+type blockID struct {
+	key string
+	r   objstore.Range
+}
+
+// flight is a block on its way from the store.
+type flight struct {
+	done    chan struct{} // closed when data and err are set
+	data    []byte
+	err     error
+	waiting int // those who wait; under Cache.mu
+	cancel  context.CancelFunc
+}
+
+const failurePause = 10 * time.Second
+
+// Open returns a cache over a store, and makes its directory.
+func Open(from objstore.Reader, opts Options) (*Cache, error) {
+	c := &Cache{from: from, opts: opts, memory: newMemory(opts.Memory), flights: make(map[blockID]*flight)}
+	if opts.Dir == "" || opts.MaxBytes <= 0 {
+		c.opts.Dir = ""
+		return c, nil
+	}
+	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("the cache directory: %w (name another one, or none)", err)
+	}
+	c.groups = make([]group, groupsFor(opts.MaxBytes))
+	c.queue = make(chan int, len(c.groups))
+	c.counting.Go(c.evictor)
+	return c, nil
+}
+
+// Close waits for blocks on their way. The directory stays as it is.
+func (c *Cache) Close() error {
+	c.mu.Lock()
+	already := c.closed
+	c.closed = true
+	for _, f := range c.flights {
+		f.cancel()
+	}
+	c.mu.Unlock()
+	if already {
+		return nil
+	}
+	c.flying.Wait()
+	if c.queue != nil {
+		close(c.queue)
+	}
+	c.counting.Wait()
+	return nil
+}
+
+// Stats returns what the cache did.
+func (c *Cache) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Stats{
+		Memory: c.inMemory.Load(), Disk: c.onDiskHits.Load(), Fetched: c.fetched.Load(), Corrupt: c.corrupt.Load(),
+		Evicted: c.evicted.Load(), WriteErrors: c.writeErrors.Load(), LastError: c.lastErr,
+	}
+}
+
+// Read returns a range of an object, or as much of it as there is. The bytes must not be
+// changed. Errors are those of the store.
+func (c *Cache) Read(ctx context.Context, key string, r objstore.Range) ([]byte, error) {
+	id := blockID{key, r}
+	if data, ok := c.memory.get(id); ok {
+		c.inMemory.Add(1)
+		return data, nil
+	}
+	if data, ok := c.fromDisk(id); ok {
+		c.onDiskHits.Add(1)
+		c.memory.add(id, data)
+		return data, nil
+	}
+	return c.fetch(ctx, id)
+}
+
+// Add puts a block into the cache that is known already: who has just written an object
+// need not read it back. data must be what Read would return, and must not be changed.
+func (c *Cache) Add(key string, r objstore.Range, data []byte) {
+	id := blockID{key, r}
+	c.memory.add(id, data)
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.flying.Add(1)
+	c.mu.Unlock()
+	defer c.flying.Done()
+	c.toDisk(id, data)
+}
+
+// fromDisk reads a block from the directory. Whatever goes wrong, it is not there.
+func (c *Cache) fromDisk(id blockID) ([]byte, bool) {
+	if c.opts.Dir == "" {
+		return nil, false
+	}
+	b := blockOf(c.opts.Space, id.key, id.r)
+	data, err := c.readFile(b)
+	if errors.Is(err, errCorrupt) {
+		c.corrupt.Add(1)
+		_ = os.Remove(filepath.Join(c.opts.Dir, b.file))
+	}
+	return data, err == nil
+}
+
+// toDisk writes a block, unless the disk has just failed.
+func (c *Cache) toDisk(id blockID, data []byte) {
+	if c.opts.Dir == "" || len(data) > maxBlock {
+		return
+	}
+	b := blockOf(c.opts.Space, id.key, id.r)
+	c.mu.Lock()
+	skip := len(b.name) > maxName || time.Now().Before(c.pauseTo)
+	c.mu.Unlock()
+	if skip {
+		return
+	}
+	size, err := c.writeFile(b, data)
+	if err == nil {
+		c.added(b, size)
+		return
+	}
+	c.writeErrors.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastErr = err
+	c.pauseTo = time.Now().Add(failurePause)
+}
+
+// fetch reads a block from the store, together with all others who want it now.
+func (c *Cache) fetch(ctx context.Context, id blockID) ([]byte, error) {
+	f, err := c.join(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-f.done:
+		return f.data, f.err
+	case <-ctx.Done():
+		c.leave(id, f)
+		return nil, ctx.Err()
+	}
+}
+
+// join finds or begins the flight of a block.
+func (c *Cache) join(ctx context.Context, id blockID) (*flight, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, objstore.ErrClosed
+	}
+	f := c.flights[id]
+	if f == nil {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it may be wanted by others
+		f = &flight{done: make(chan struct{}), cancel: cancel}
+		c.flights[id] = f
+		c.flying.Go(func() {
+			defer cancel()
+			c.fly(ctx, id, f)
+		})
+	}
+	f.waiting++
+	return f, nil
+}
+
+// leave gives up waiting. The last one who does ends the flight.
+func (c *Cache) leave(id blockID, f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.waiting--; f.waiting == 0 {
+		f.cancel()
+		c.forget(id, f)
+	}
+}
+
+// forget takes a flight off the list, so that nobody joins it any more. Under c.mu.
+func (c *Cache) forget(id blockID, f *flight) {
+	if c.flights[id] == f {
+		delete(c.flights, id)
+	}
+}
+
+// fly reads a block and keeps it. It stays on the list until it is on the disk: who
+// comes meanwhile has it from here.
+func (c *Cache) fly(ctx context.Context, id blockID, f *flight) {
+	f.data, _, f.err = c.from.Read(ctx, id.key, id.r)
+	c.fetched.Add(1)
+	if f.err == nil {
+		c.memory.add(id, f.data)
+		close(f.done)
+		c.toDisk(id, f.data)
+	}
+	c.mu.Lock()
+	c.forget(id, f)
+	c.mu.Unlock()
+	if f.err != nil {
+		close(f.done)
+	}
+}
