@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -424,36 +423,4 @@ func FuzzParseFile(f *testing.F) {
 			t.Errorf("%q is taken for %q", file, data)
 		}
 	})
-}
-
-func BenchmarkRead(b *testing.B) {
-	for _, size := range []int{4 << 10, 64 << 10, 256 << 10} {
-		for _, bench := range []struct {
-			name string
-			opts Options
-		}{
-			{"memory", Options{Memory: 64 << 20}},
-			{"disk", Options{Dir: b.TempDir(), MaxBytes: 1 << 30}},
-			{"cold", Options{}},
-			{"coldToDisk", Options{Dir: b.TempDir(), MaxBytes: 1 << 40}},
-		} {
-			b.Run(fmt.Sprintf("%s/%dK", bench.name, size>>10), func(b *testing.B) {
-				s, all := newStore(b)
-				c := newCache(b, s, bench.opts)
-				n := int64(len(all) / size)
-				b.SetBytes(int64(size))
-				b.ReportAllocs()
-				for i := int64(0); b.Loop(); i++ {
-					key := "seg/1"
-					r := objstore.Range{Off: i % n * int64(size), Len: int64(size)}
-					if bench.name == "coldToDisk" { // ranges that nobody has asked for
-						r.Off, r.Len = i%(4<<20-int64(size)), int64(size)
-					}
-					if _, err := c.Read(context.Background(), key, r); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		}
-	}
 }
