@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -53,19 +54,31 @@ var hints = map[string]string{
 	"ObjectParentIsFile":           "one key is the folder of another; nothing that Zari writes is",
 }
 
+// hintOf is what to do about an error; empty if we do not know.
+func hintOf(err error) string {
+	if hint := hints[code(err)]; hint != "" {
+		return hint
+	}
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "get identity"), strings.Contains(text, "refresh cached credentials"):
+		return "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
+	case strings.Contains(text, "Missing Region"), strings.Contains(text, "Invalid region"):
+		return "say region=, or set AWS_REGION"
+	}
+	return ""
+}
+
 // fail says where an error happened, and what to do about it.
 func (s *Store) fail(op, key string, err error) error {
 	e := &objstore.Error{Op: op, Store: s.String(), Key: key, Err: err}
-	if s.opts.Endpoint != "" {
-		e.Store += " at " + s.opts.Endpoint
-	}
 	if is, ok := known[code(err)]; ok {
 		e.Err = is
 		return e
 	}
-	e.Hint = hints[code(err)]
-	if text := err.Error(); e.Hint == "" && (strings.Contains(text, "get identity") || strings.Contains(text, "refresh cached credentials")) {
-		e.Hint = "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
+	if s.opts.Endpoint != "" {
+		e.Err = fmt.Errorf("%s: %w", s.opts.Endpoint, err)
 	}
+	e.Hint = hintOf(err)
 	return e
 }

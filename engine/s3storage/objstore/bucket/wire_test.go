@@ -417,6 +417,7 @@ func TestCredentials(t *testing.T) {
 	home := t.TempDir()
 	for name, value := range map[string]string{
 		"HOME": home, "AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "",
+		"AWS_REGION": "", "AWS_DEFAULT_REGION": "",
 		"AWS_ENDPOINT_URL_S3": "http://s3.invalid", "AWS_CONFIG_FILE": filepath.Join(home, "config"),
 	} {
 		t.Setenv(name, value)
@@ -445,7 +446,7 @@ func TestCredentials(t *testing.T) {
 	}
 	t.Setenv("AWS_ENDPOINT_URL_S3", "")
 	o.Profile = ""
-	if err := get(t, open(t, o)); err == nil || !strings.Contains(err.Error(), "region") {
+	if err := get(t, open(t, o)); !errors.As(err, &e) || !strings.Contains(e.Hint, "region=") {
 		t.Errorf("without a region: %v", err)
 	}
 	o.Region = "eu-central-1"
