@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,15 +67,15 @@ func TestHedge(t *testing.T) {
 // tenth more requests.
 func TestHedgeKeepsWithinItsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := time.Millisecond
-		h, s := hedged(t, func(int64) fake.Fault { return fake.Fault{Delay: d} })
+		var delay atomic.Int64
+		delay.Store(int64(time.Millisecond))
+		h, s := hedged(t, func(int64) fake.Fault { return fake.Fault{Delay: time.Duration(delay.Load())} })
 		for range 100 {
 			mustRead(t, h)
 		}
 		for range 1000 { // ever slower: always later than it has learnt
-			d += d / 50
+			delay.Store(min(delay.Load()*51/50, int64(time.Minute)))
 			mustRead(t, h)
-			d = min(d, time.Minute)
 		}
 		if n := s.Counts().Get; n > 1100+120 {
 			t.Errorf("%d requests for 1100 reads", n)
@@ -89,31 +90,37 @@ func TestHedgeKeepsWithinItsShare(t *testing.T) {
 // TestHedgeErrors: one answer of two is enough, unless it says nothing.
 func TestHedgeErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var faults []fake.Fault
+		faults := make(chan fake.Fault, 2) // of the next requests
 		h, _ := hedged(t, func(int64) fake.Fault {
-			f := fake.Fault{Delay: time.Millisecond}
-			if len(faults) > 0 {
-				f, faults = faults[0], faults[1:]
+			select {
+			case f := <-faults:
+				return f
+			default:
+				return fake.Fault{Delay: time.Millisecond}
 			}
-			return f
 		})
+		next := func(list ...fake.Fault) {
+			for _, f := range list {
+				faults <- f
+			}
+		}
 		for range 64 {
 			mustRead(t, h)
 		}
 		slow := fake.Fault{Delay: 50 * time.Millisecond}
 		failing := fake.Fault{Delay: 5 * time.Millisecond, Err: fake.ErrSlow}
 
-		faults = []fake.Fault{slow, failing} // the second fails: wait for the first
+		next(slow, failing) // the second fails: wait for the first
 		if d := mustRead(t, h); d != 50*time.Millisecond {
 			t.Errorf("took %v", d)
 		}
 		slowError := slow
 		slowError.Err = fake.ErrSlow
-		faults = []fake.Fault{slowError, failing} // both fail
+		next(slowError, failing) // both fail
 		if _, _, err := h.Read(t.Context(), "k", objstore.Range{Off: 2, Len: 3}); !errors.Is(err, fake.ErrSlow) {
 			t.Error(err)
 		}
-		faults = []fake.Fault{slow}
+		next(slow)
 		if _, _, err := h.Read(t.Context(), "none", objstore.Range{Off: 2, Len: 3}); !errors.Is(err, objstore.ErrNotExist) {
 			t.Error(err)
 		}

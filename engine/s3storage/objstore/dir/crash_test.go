@@ -60,8 +60,12 @@ func TestPowerLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 		life(s)
-		for op := 1; op <= whole.Ops()+1; op++ {
-			for seed := range uint64(2) {
+		step, seeds := 1, uint64(2)
+		if testing.Short() {
+			step, seeds = 3, 1
+		}
+		for op := 1; op <= whole.Ops()+1; op += step {
+			for seed := range seeds {
 				powerLoss(t, mode, op, seed)
 			}
 		}
@@ -117,6 +121,9 @@ func TestFailedSyncEndsTheStore(t *testing.T) {
 // there, and nothing is there in part.
 func TestFaults(t *testing.T) {
 	for from := range 400 {
+		if testing.Short() && from%10 != 0 {
+			continue
+		}
 		mem := vfs.Mem()
 		faults := vfs.Fault(mem, uint64(from), vfs.Rule{From: from, Times: 1, Short: true})
 		s, err := OpenFS(faults, "/db")
