@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"math/bits"
 
 	"github.com/zaridb/zari/zodb"
 )
@@ -108,6 +109,44 @@ func (r *Record) append(dst []byte) ([]byte, error) {
 		return dst, err
 	}
 	return appendBytes(dst, data), nil
+}
+
+// EncodedLen returns the number of bytes that the record takes in an encoded
+// transaction.
+func (r *Record) EncodedLen() int {
+	n := minRecordLen
+	if r.From != 0 {
+		n += 8
+	}
+	if r.Kind == Delete {
+		return n
+	}
+	return n + bytesLen(r.Len())
+}
+
+// HeadLen returns the number of bytes before the first record of the encoded
+// transaction. What follows the last one is the checksum, of ChecksumLen bytes.
+func (t *Txn) HeadLen() int {
+	return headerLen + 2 + 8 + len(t.Token) + bytesLen(len(t.User)) + bytesLen(len(t.Description)) +
+		bytesLen(len(t.Extension)) + uvarintLen(uint64(len(t.Records)))
+}
+
+// ChecksumLen is the number of bytes after the last record of an encoded transaction.
+const ChecksumLen = checksumLen
+
+// bytesLen is what appendBytes appends for n bytes.
+func bytesLen(n int) int { return uvarintLen(uint64(n)) + n }
+
+func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+
+// DecodeRecord reads the record at the start of b, as it lies in an encoded
+// transaction; what follows it does not matter. The data alias b. Nothing vouches
+// for the bytes: the checksum is the whole transaction's.
+func DecodeRecord(b []byte) (Record, error) {
+	d := decoder{b: b}
+	var r Record
+	d.record(&r)
+	return r, d.err
 }
 
 func appendBytes(dst, b []byte) []byte {

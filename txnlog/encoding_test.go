@@ -106,3 +106,28 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Whoever knows a transaction knows where in its encoding each record lies.
+func TestRecordsAreFound(t *testing.T) {
+	txn := sample()
+	txn.Records = append(txn.Records, Record{OID: 9, Data: bytes.Repeat([]byte("x"), 300)}, Record{OID: 10, Data: make([]byte, 1<<14)})
+	b := encode(t, txn)
+	off := txn.HeadLen()
+	for i := range txn.Records {
+		want := txn.Records[i]
+		got, err := DecodeRecord(b[off:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("record %d: -want +got:\n%s", i, diff)
+		}
+		if _, err := DecodeRecord(b[off : off+want.EncodedLen()-1]); err == nil {
+			t.Errorf("record %d: a cut one is taken", i)
+		}
+		off += want.EncodedLen()
+	}
+	if off+ChecksumLen != len(b) {
+		t.Errorf("the records end at %d of %d", off, len(b))
+	}
+}
