@@ -273,7 +273,7 @@ func TestSingles(t *testing.T) {
 	if slot, ok := CheckpointSlot(p.Checkpoint); !ok || slot != 7 {
 		t.Errorf("CheckpointSlot = %d, %v", slot, ok)
 	}
-	l := Lease{ID{1}, 2, 3, "me"}
+	l := Lease{ID{1}, ID{2}, 3, "me"}
 	if got, err := DecodeLease(l.Encode()); err != nil || got != l {
 		t.Errorf("lease: %v, %v", got, err)
 	}
@@ -297,7 +297,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(p.EncodeFloor())
 	f.Add(p.EncodeHint())
 	f.Add(Format{database, 1}.Encode())
-	f.Add(Lease{ID{1}, 2, 3, "me"}.Encode())
+	f.Add(Lease{ID{1}, ID{2}, 3, "me"}.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > checksumLen {
 			b = seal(b[: len(b)-checksumLen : len(b)-checksumLen])

@@ -83,13 +83,13 @@ func decodePointer(what, magic string, b []byte) (Pointer, error) {
 //	0    8   "ZARI-LSE"
 //	8    1   version, 1
 //	9    16  nonce: another one each time it is written
-//	25   8   epoch
-//	33   8   how long it lasts, in milliseconds; 0: it is given up
-//	41       who: bytes
+//	25   16  id of the server: another one each time it starts
+//	41   8   how long it lasts, in milliseconds; 0: it is given up
+//	49       who: bytes
 //	-4   4   CRC-32C of everything before it
 type Lease struct {
 	Nonce  ID
-	Epoch  uint64
+	Owner  ID
 	Millis uint64
 	Writer string
 }
@@ -98,7 +98,7 @@ type Lease struct {
 func (l Lease) Encode() []byte {
 	b := begin("ZARI-LSE")
 	b = append(b, l.Nonce[:]...)
-	b = putUint64(b, l.Epoch)
+	b = append(b, l.Owner[:]...)
 	b = putUint64(b, l.Millis)
 	return seal(putBytes(b, []byte(l.Writer)))
 }
@@ -106,6 +106,6 @@ func (l Lease) Encode() []byte {
 // DecodeLease reads the object.
 func DecodeLease(b []byte) (Lease, error) {
 	r := open("lease", "ZARI-LSE", b)
-	l := Lease{Nonce: r.id(), Epoch: r.uint64(), Millis: r.uint64(), Writer: string(r.bytes())}
+	l := Lease{Nonce: r.id(), Owner: r.id(), Millis: r.uint64(), Writer: string(r.bytes())}
 	return l, r.end()
 }

@@ -1,0 +1,134 @@
+package s3storage_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zaridb/zari/engine/memstorage"
+	"github.com/zaridb/zari/engine/s3storage"
+	"github.com/zaridb/zari/engine/s3storage/objstore/fake"
+	"github.com/zaridb/zari/storagetest"
+	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/zodb"
+	"github.com/zaridb/zari/zodb/pickle"
+)
+
+// counters merges records of the form "counter N", as ZODB's Length does.
+type counters struct{}
+
+func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
+	var b, c, w int
+	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
+		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
+			return nil, false
+		}
+	}
+	return fmt.Appendf(nil, "counter %d", c+w-b), true
+}
+
+// place is where a storage under test lies.
+type place struct {
+	bucket *fake.Bucket
+	client *fake.Store // of the storage
+	blobs  string
+}
+
+// databases makes Stores, and knows the place of each.
+type databases struct {
+	opts s3storage.Options
+
+	mu     sync.Mutex
+	places map[zodb.Storage]place
+}
+
+func (d *databases) open(t testing.TB, p place, readOnly bool) zodb.Storage {
+	t.Helper()
+	opts := d.opts
+	p.client = p.bucket.Open("test")
+	opts.Objects, opts.BlobDir, opts.ReadOnly = p.client, p.blobs, readOnly
+	opts.Doubt = 50 * time.Millisecond
+	opts.References = pickle.References
+	engine, err := s3storage.Open(t.Context(), opts)
+	if err != nil {
+		t.Fatalf("s3storage.Open: %v", err)
+	}
+	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+	if err != nil {
+		t.Fatalf("store.Open: %v", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.places[s] = p
+	return s
+}
+
+func (d *databases) place(s zodb.Storage) place {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.places[s]
+}
+
+func (d *databases) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Storage {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	return d.open(t, d.place(s), readOnly)
+}
+
+// crash cuts a storage off from its bucket, opens the database elsewhere, and ends the
+// isolation: the first one goes on where it was, and must find out.
+func (d *databases) crash(t testing.TB, s zodb.Storage, _ uint64) zodb.Storage {
+	t.Helper()
+	p := d.place(s)
+	p.client.SetRule(fake.Always(fake.Fault{Err: fake.ErrLost}))
+	defer p.client.SetRule(nil)
+	next := p
+	next.blobs = t.TempDir()
+	return d.open(t, next, false)
+}
+
+func harness(opts s3storage.Options) storagetest.Harness {
+	d := &databases{opts: opts, places: make(map[zodb.Storage]place)}
+	return storagetest.Harness{
+		New: func(t testing.TB) zodb.Storage {
+			return d.open(t, place{bucket: fake.NewBucket(fake.Options{}), blobs: filepath.Join(t.TempDir(), "blobs")}, false)
+		},
+		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
+		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
+		Crash:    d.crash,
+		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher),
+		Merge: &storagetest.Merge{
+			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
+		},
+	}
+}
+
+// busy makes the keeper do what it does with nearly every commit.
+var busy = s3storage.Options{
+	SegmentBytes: 2000, CompactSlots: 3, CheckpointSlots: 2, TailBytes: 500, BlobCache: 1,
+}
+
+func TestContract(t *testing.T) { storagetest.Run(t, harness(s3storage.Options{})) }
+
+func TestContractBusy(t *testing.T) { storagetest.Run(t, harness(busy)) }
+
+// TestLikeMemory runs generated sequences of operations in a bucket and in memory: the
+// histories must be equal.
+func TestLikeMemory(t *testing.T) {
+	memory := storagetest.Harness{New: func(t testing.TB) zodb.Storage {
+		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: counters{}})
+		if err != nil {
+			t.Fatalf("store.Open: %v", err)
+		}
+		return s
+	}}
+	for seed := range uint64(10) {
+		storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{
+			"memory": memory, "bucket": harness(s3storage.Options{}), "busy": harness(busy),
+		})
+	}
+}

@@ -1,0 +1,222 @@
+package s3storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/zaridb/zari/blobs"
+	"github.com/zaridb/zari/engine/s3storage/layout"
+	"github.com/zaridb/zari/engine/s3storage/objstore"
+	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/zodb"
+)
+
+// Engine is a database in a bucket.
+//
+// Locks are taken in this order: packMu, keepMu, writeMu, mu.
+type Engine struct {
+	opts    Options
+	objects objstore.Store
+	owner   layout.ID // names this engine in the lease
+
+	packMu     sync.Mutex // one pack at a time
+	keepMu     sync.Mutex // one checkpoint, compaction, collection or pack at a time
+	checkpoint checkpointInfo
+	collectAt  time.Duration // when something was last collected
+
+	writeMu sync.Mutex // the log grows by one object at a time
+	halted  error      // why nothing is written any more
+	pending *pending   // an object of the log whose fate is not known
+	known   time.Duration
+	fenced  bool // this engine has written its fence
+
+	mu sync.RWMutex
+	st *state
+
+	blobs    *blobs.Dir // where blobs are cached; nil: there are none
+	tables   tableCache
+	staged   stagedBlobs
+	cache    blobCache
+	lease    lease
+	pace     pace
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	wake     chan struct{} // something for the keeper
+	wg       sync.WaitGroup
+	closing  sync.Once
+	closeErr error
+}
+
+var (
+	_ store.Engine     = (*Engine)(nil)
+	_ store.Settler    = (*Engine)(nil)
+	_ store.Checker    = (*Engine)(nil)
+	_ store.Packer     = (*Engine)(nil)
+	_ store.BlobEngine = (*Engine)(nil)
+	_ store.Describer  = (*Engine)(nil)
+)
+
+// Open opens a database; to write, it is made if it is not there, and whoever wrote
+// before is over. The engine owns opts.Objects from now on, also when it fails.
+func Open(ctx context.Context, opts Options) (*Engine, error) {
+	e := &Engine{opts: opts.withDefaults(), objects: opts.Objects, owner: layout.NewID(), wake: make(chan struct{}, 1)}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	if err := e.open(ctx); err != nil {
+		e.cancel()
+		e.wg.Wait()
+		return nil, errors.Join(fmt.Errorf("%s: %w", e.Name(), err), opts.Objects.Close())
+	}
+	if !opts.Manual {
+		e.wg.Go(e.keep)
+	}
+	return e, nil
+}
+
+func (e *Engine) open(ctx context.Context) error {
+	if e.opts.ReadOnly {
+		if err := e.boot(ctx); err != nil {
+			return err
+		}
+		return e.openBlobs()
+	}
+	if err := e.probe(ctx); err != nil {
+		return err
+	}
+	if err := e.takeLease(ctx); err != nil {
+		return err
+	}
+	if err := e.boot(ctx); err != nil {
+		return err
+	}
+	if err := e.takeOver(ctx); err != nil {
+		return err
+	}
+	return e.openBlobs()
+}
+
+// Name implements store.Describer.
+func (e *Engine) Name() string {
+	if e.opts.Name != "" {
+		return e.opts.Name
+	}
+	return fmt.Sprint(e.objects)
+}
+
+// ReadOnly implements store.Describer.
+func (e *Engine) ReadOnly() bool { return e.opts.ReadOnly }
+
+// Close ends what goes on by itself, and leaves a checkpoint where one is due.
+func (e *Engine) Close() error {
+	e.closing.Do(func() {
+		e.cancel()
+		e.wg.Wait()
+		if !e.opts.ReadOnly && !e.opts.Manual && e.Halted() == nil && e.sinceCheckpoint() > 16 {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			if err := e.Checkpoint(ctx); err != nil {
+				e.opts.Logger.Warn("the next start will take longer: no checkpoint could be written", "storage", e.Name(), "error", err)
+			}
+			cancel()
+		}
+		e.giveUpLease()
+		e.closeErr = e.objects.Close()
+	})
+	return e.closeErr
+}
+
+// Halted tells why this engine cannot write any more, nil if it can.
+func (e *Engine) Halted() error {
+	e.writeMu.Lock()
+	defer e.writeMu.Unlock()
+	return e.halted
+}
+
+// Head implements store.Engine.
+func (e *Engine) Head() (zodb.TID, zodb.OID) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.st.last, e.st.maxOID
+}
+
+// Meta implements store.Engine. A new database has the id of its log as its UUID.
+func (e *Engine) Meta(context.Context) (store.Meta, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.st.meta, nil
+}
+
+// Stat implements store.Engine.
+func (e *Engine) Stat() (objects, bytes int64) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return int64(e.st.index.Objects()), e.st.bytes
+}
+
+// Slot returns the last slot of the log that this engine knows.
+func (e *Engine) Slot() uint64 {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.st.slot
+}
+
+// read gets an object, or a part of it. A store that fails is asked again for a while.
+func (e *Engine) read(ctx context.Context, key string, r objstore.Range) ([]byte, error) {
+	for delay := 10 * time.Millisecond; ; delay *= 4 {
+		data, _, err := objstore.Read(ctx, e.objects, key, r)
+		switch {
+		case err == nil, errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrRange), errors.Is(err, objstore.ErrClosed):
+			return data, err
+		case ctx.Err() != nil || delay > time.Second:
+			return nil, err
+		}
+		e.opts.Sleep(ctx, delay)
+	}
+}
+
+// upload puts an object under a key that is ours alone.
+func (e *Engine) upload(ctx context.Context, key string, object []byte) error {
+	for delay := 10 * time.Millisecond; ; delay *= 4 {
+		_, err := e.objects.Put(ctx, key, object, objstore.Always)
+		if err == nil || ctx.Err() != nil || delay > 3*time.Second {
+			return err
+		}
+		e.opts.Sleep(ctx, delay)
+	}
+}
+
+// probe finds out whether the store heeds the conditions that everything rests on.
+func (e *Engine) probe(ctx context.Context) error {
+	key := layout.ProbeKey(layout.NewID())
+	first, second := []byte("zari tries whether conditions are heeded"), []byte("they are not")
+	if err := e.upload(ctx, key, first); err != nil {
+		return fmt.Errorf("the store cannot be written: %w", err)
+	}
+	defer e.objects.Delete(context.WithoutCancel(ctx), key)
+	for _, cond := range []objstore.Cond{objstore.IfAbsent, objstore.IfMatch(`"0123456789abcdef0123456789abcdef"`)} {
+		if err := e.refuses(ctx, key, second, cond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errNoConditions = errors.New("the store ignores the conditions If-None-Match and If-Match of a PUT: " +
+	"two servers could overwrite each other's commits there; use a store that heeds them")
+
+// refuses finds out whether a Put is refused whose condition does not hold.
+func (e *Engine) refuses(ctx context.Context, key string, body []byte, cond objstore.Cond) error {
+	for delay := 10 * time.Millisecond; ; delay *= 4 {
+		_, err := e.objects.Put(ctx, key, body, cond)
+		switch {
+		case err == nil:
+			return errNoConditions
+		case errors.Is(err, objstore.ErrExists):
+			return nil
+		case ctx.Err() != nil || delay > 3*time.Second:
+			return fmt.Errorf("trying whether the store heeds conditions: %w", err)
+		}
+		e.opts.Sleep(ctx, delay)
+	}
+}

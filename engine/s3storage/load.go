@@ -1,0 +1,202 @@
+package s3storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zaridb/zari/engine/s3storage/index"
+	"github.com/zaridb/zari/engine/s3storage/layout"
+	"github.com/zaridb/zari/engine/s3storage/objstore"
+	"github.com/zaridb/zari/txnlog"
+	"github.com/zaridb/zari/zodb"
+)
+
+// Serials implements store.Engine.
+func (e *Engine) Serials(_ context.Context, oids []zodb.OID) ([]zodb.TID, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	tids := make([]zodb.TID, len(oids))
+	for i, oid := range oids {
+		tids[i] = e.st.index.Newest(oid)
+	}
+	return tids, nil
+}
+
+// LoadBefore implements store.Engine: one GET of the record's bytes, or none if they are
+// in memory.
+func (e *Engine) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zodb.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return zodb.Record{}, err
+	}
+	var last index.Loc
+	for {
+		e.mu.RLock()
+		found, next, known, ok := e.st.index.Before(oid, tid)
+		var p place
+		if ok {
+			p = *e.st.places[found.Loc.Container()]
+		}
+		e.mu.RUnlock()
+		switch {
+		case !ok:
+			return zodb.Record{}, &zodb.NoObjectError{OID: oid, Before: tid, Known: known}
+		case found.Loc.Size() == 0:
+			return zodb.Record{}, &zodb.NoObjectError{OID: oid, Before: tid, Known: true, DeletedAt: found.TID}
+		}
+		data, err := e.record(ctx, &p, found)
+		if errors.Is(err, objstore.ErrNotExist) && found.Loc != last {
+			last = found.Loc // it may have moved meanwhile
+			continue
+		}
+		return zodb.Record{Data: data, Serial: found.TID, Next: next}, err
+	}
+}
+
+// record returns the data of a revision that lies in a place.
+func (e *Engine) record(ctx context.Context, p *place, x index.Entry) ([]byte, error) {
+	off := int64(x.Loc.Off())
+	n := min(x.Loc.Size().Bytes(), p.table-off)
+	corrupt := func(err error) error {
+		return &zodb.CorruptError{File: p.Key(), Record: fmt.Sprintf("record of object %v", x.OID), Offset: off, Err: err}
+	}
+	if off < p.body || n <= 0 {
+		return nil, corrupt(errors.New("the index points beside the transactions"))
+	}
+	var raw []byte
+	if p.data != nil {
+		raw = p.data[off : off+n]
+	} else {
+		var err error
+		if raw, err = e.read(ctx, p.Key(), objstore.Range{Off: off, Len: n}); err != nil {
+			return nil, err
+		}
+	}
+	r, err := txnlog.DecodeRecord(raw)
+	switch {
+	case err != nil:
+		return nil, corrupt(err)
+	case r.OID != x.OID || r.Kind == txnlog.Delete || r.Prev >= x.TID || index.SizeOf(r.EncodedLen()) != x.Loc.Size():
+		return nil, corrupt(errors.New("it is another record"))
+	}
+	return r.Data, nil
+}
+
+// Current implements store.Engine.
+func (e *Engine) Current(ctx context.Context, asOf zodb.TID, from, to zodb.OID) iter.Seq2[zodb.Current, error] {
+	return func(yield func(zodb.Current, error) bool) {
+		for next := from; ; {
+			page, more := e.currentPage(asOf, next, to)
+			list, err := e.loadAll(ctx, asOf, page)
+			for _, c := range list {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(zodb.Current{}, err)
+				return
+			}
+			if !more {
+				return
+			}
+			next = page[len(page)-1] + 1
+		}
+	}
+}
+
+// pageLen is how many entries of the index are looked at under one lock.
+const pageLen = 512
+
+// currentPage returns the next objects that have a revision up to asOf, and
+// whether there may be more.
+func (e *Engine) currentPage(asOf zodb.TID, from, to zodb.OID) (oids []zodb.OID, more bool) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	tid := zodb.TID(0)
+	for {
+		entries := e.st.index.Read(from, tid, pageLen, nil)
+		for _, x := range entries {
+			if x.OID > to {
+				return oids, false
+			}
+			if n := len(oids); x.TID <= asOf && (n == 0 || oids[n-1] != x.OID) {
+				oids = append(oids, x.OID)
+			}
+		}
+		if len(entries) < pageLen {
+			return oids, false
+		}
+		last := entries[len(entries)-1]
+		if from, tid = last.OID, last.TID+1; len(oids) >= pageLen/4 {
+			return oids, oids[len(oids)-1] < to
+		}
+	}
+}
+
+// loadAll loads objects as they were at asOf, several at a time. With an error it returns those
+// before the one that failed.
+func (e *Engine) loadAll(ctx context.Context, asOf zodb.TID, oids []zodb.OID) ([]zodb.Current, error) {
+	list := make([]zodb.Current, len(oids))
+	errs := make([]error, len(oids))
+	var group errgroup.Group
+	group.SetLimit(e.opts.Parallel)
+	for i, oid := range oids {
+		group.Go(func() error {
+			var rec zodb.Record
+			rec, errs[i] = e.LoadBefore(ctx, oid, asOf+1)
+			list[i] = zodb.Current{OID: oid, Serial: rec.Serial, Data: rec.Data}
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs
+	n := 0
+	for i, err := range errs {
+		if _, missing := errors.AsType[*zodb.NoObjectError](err); missing {
+			continue
+		}
+		if err != nil {
+			return list[:n], err
+		}
+		list[n] = list[i]
+		n++
+	}
+	return list[:n], nil
+}
+
+// tableCache keeps the tables that were read last.
+type tableCache struct {
+	mu   sync.Mutex
+	list []cachedTable // the newest last
+}
+
+type cachedTable struct {
+	place layout.Place
+	table *layout.Table
+}
+
+const maxTables = 16
+
+func (c *tableCache) get(p layout.Place) *layout.Table {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := len(c.list) - 1; i >= 0; i-- {
+		if c.list[i].place == p {
+			return c.list[i].table
+		}
+	}
+	return nil
+}
+
+func (c *tableCache) put(p layout.Place, t *layout.Table) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.list) == maxTables {
+		c.list = append(c.list[:0], c.list[1:]...)
+	}
+	c.list = append(c.list, cachedTable{p, t})
+}

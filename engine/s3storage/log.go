@@ -1,0 +1,273 @@
+package s3storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/zaridb/zari/engine/s3storage/layout"
+	"github.com/zaridb/zari/engine/s3storage/objstore"
+	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/txnlog"
+	"github.com/zaridb/zari/zodb"
+)
+
+// pending is an object of the log that is being written. Its bytes never change:
+// they may arrive at any time.
+type pending struct {
+	log    *layout.Log
+	object []byte
+	began  time.Duration // when the first PUT was sent
+	tables []*layout.Table
+}
+
+// errLost says that the slot has somebody else's object.
+var errLost = errors.New("another server has written the next object of the log")
+
+// Append implements store.Engine: the batch is one object of the log.
+func (e *Engine) Append(ctx context.Context, batch []*txnlog.Txn, meta *store.Meta) (int, error) {
+	if e.opts.ReadOnly {
+		return 0, zodb.ErrReadOnly
+	}
+	e.writeMu.Lock()
+	defer e.writeMu.Unlock()
+	ctx = context.WithoutCancel(ctx)
+	if err := e.fit(ctx); err != nil {
+		return 0, err
+	}
+	l, err := e.commitOf(batch, meta)
+	if err != nil {
+		return 0, err
+	}
+	e.paced()
+	if err := e.write(ctx, l, nil); err != nil {
+		return 0, err
+	}
+	e.keepBlobs(batch)
+	e.nudge()
+	return len(batch), nil
+}
+
+// maxObject bounds an object of the log: offsets in it have 32 bits.
+const maxObject = 1<<32 - 1<<20
+
+// commitOf makes the log object of a batch.
+func (e *Engine) commitOf(batch []*txnlog.Txn, meta *store.Meta) (*layout.Log, error) {
+	l := &layout.Log{Kind: layout.Commit, Meta: meta, LastTID: e.st.last, MaxOID: e.st.maxOID}
+	size := 0
+	for _, t := range batch {
+		for i := range t.Records {
+			size += t.Records[i].EncodedLen()
+		}
+	}
+	if size > maxObject {
+		return nil, fmt.Errorf("a batch of %d bytes is too large for one object", size)
+	}
+	l.Txns = make([]byte, 0, size+256*len(batch))
+	for _, t := range batch {
+		entry, err := layout.TableOf(t, e.stagedBlob)
+		if err != nil {
+			return nil, err
+		}
+		l.Table.Txns = append(l.Table.Txns, entry)
+		if l.Txns, err = t.Append(l.Txns); err != nil {
+			return nil, err
+		}
+		l.LastTID = t.TID
+		for i := range t.Records {
+			l.MaxOID = max(l.MaxOID, t.Records[i].OID)
+		}
+	}
+	return l, nil
+}
+
+// fit makes sure that the next object can be written: nothing is in doubt, and this
+// is still the writer. writeMu is held.
+func (e *Engine) fit(ctx context.Context) error {
+	if e.halted == nil && e.pending != nil {
+		if err := e.resolve(ctx); err != nil {
+			return fmt.Errorf("an earlier object of the log is in doubt: %v", err) // what comes now is surely not there
+		}
+	}
+	return e.halted
+}
+
+// write writes the next object of the log, of which kind, content, last tid and largest oid
+// are given. writeMu is held. With an error it is surely not there, now or later, unless
+// that matches zodb.ErrCommitUnknown.
+func (e *Engine) write(ctx context.Context, l *layout.Log, tables []*layout.Table) error {
+	l.Database, l.Slot, l.Prev, l.Nonce = e.st.database, e.st.slot+1, e.st.hash, layout.NewID()
+	if l.Kind != layout.Fence {
+		l.Epoch = e.st.epoch
+	}
+	if err := e.st.follows(l); err != nil {
+		return fmt.Errorf("what is to be written: %w", err)
+	}
+	e.pending = &pending{log: l, object: l.Encode(), began: e.opts.Elapsed(), tables: tables}
+	return e.resolve(ctx)
+}
+
+// control writes a log object that holds no transactions.
+func (e *Engine) control(ctx context.Context, l *layout.Log, tables []*layout.Table) error {
+	e.writeMu.Lock()
+	defer e.writeMu.Unlock()
+	if err := e.fit(ctx); err != nil {
+		return err
+	}
+	l.LastTID, l.MaxOID = e.st.last, e.st.maxOID
+	return e.write(ctx, l, tables)
+}
+
+// resolve puts the pending object until it is known what became of it.
+func (e *Engine) resolve(ctx context.Context) error {
+	p := e.pending
+	key := layout.LogKey(p.log.Slot)
+	started := e.opts.Elapsed()
+	for delay := 5 * time.Millisecond; ; delay = min(2*delay, time.Second) {
+		err := e.try(ctx, p, key)
+		switch {
+		case err == nil:
+			e.settled(p)
+			return nil
+		case errors.Is(err, errLost):
+			return e.halt(err)
+		case e.opts.Elapsed()-started >= e.opts.Doubt || ctx.Err() != nil:
+			return fmt.Errorf("%w: %s: %w", zodb.ErrCommitUnknown, key, err)
+		}
+		e.opts.Logger.Warn("the next object of the log could not be written; trying again", "storage", e.Name(), "key", key, "error", err)
+		e.opts.Sleep(ctx, delay)
+	}
+}
+
+// try puts the object, and where the answer does not tell, reads the slot. nil: it is
+// there; errLost: it never will be; any other error: nobody knows yet.
+func (e *Engine) try(ctx context.Context, p *pending, key string) error {
+	_, put := e.objects.Put(ctx, key, p.object, objstore.IfAbsent)
+	if put == nil {
+		return e.confirm(ctx, p)
+	}
+	there, _, err := objstore.Read(ctx, e.objects, key, objstore.Range{})
+	if err != nil {
+		return errors.Join(put, err)
+	}
+	if nonce, _ := layout.Nonce(there); nonce == p.log.Nonce {
+		return e.confirm(ctx, p)
+	}
+	return &lostError{there}
+}
+
+// lostError is errLost with the object that is in the slot.
+type lostError struct{ object []byte }
+
+func (e *lostError) Is(target error) bool { return target == errLost }
+
+func (e *lostError) Error() string {
+	l, err := layout.DecodeLog(e.object)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("%v, which cannot be read: %v", errLost, err)
+	case l.Fence != nil:
+		return fmt.Sprintf("%v: %s has taken over with epoch %d", errLost, l.Fence.Writer, l.Epoch)
+	}
+	return fmt.Sprintf("%v: a %v of epoch %d", errLost, l.Kind, l.Epoch)
+}
+
+// confirm decides whether a slot that has our object is part of the log. If so much time
+// has passed that somebody else's object may have been there and been deleted, the
+// floor tells: it is raised before anything is deleted.
+func (e *Engine) confirm(ctx context.Context, p *pending) error {
+	if e.opts.Elapsed()-e.known < e.opts.Grace/4 || trustPuts {
+		return nil
+	}
+	floor, _, err := e.readFloor(ctx, e.st.database)
+	if err != nil {
+		return err
+	}
+	if floor.Slot > p.log.Slot {
+		return fmt.Errorf("%w: slots below %d have been deleted since this server last wrote", errLost, floor.Slot)
+	}
+	return nil
+}
+
+// settled takes an object that is there. It was not there before its first PUT began, so
+// nobody can have deleted it until a grace period after that.
+func (e *Engine) settled(p *pending) {
+	e.pending, e.known = nil, p.began
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.st.apply(p.log, p.object, p.tables)
+	e.trimTail()
+}
+
+// halt ends this engine's writing for good.
+func (e *Engine) halt(err error) error {
+	e.pending = nil
+	e.halted = fmt.Errorf("%w: %w", zodb.ErrNotPrimary, err)
+	if e.fenced {
+		e.opts.Logger.Error("this server is not the writer any more; restart it to take over again", "storage", e.Name(), "error", err)
+	}
+	return e.halted
+}
+
+// Settle implements store.Settler.
+func (e *Engine) Settle(ctx context.Context) (zodb.TID, error) {
+	e.writeMu.Lock()
+	defer e.writeMu.Unlock()
+	if e.pending != nil {
+		if err := e.resolve(ctx); err != nil && e.halted == nil {
+			return 0, err
+		}
+	}
+	return e.st.last, nil
+}
+
+// Check implements store.Checker: a vote is refused when nothing can be committed, or
+// when a blob cannot be stored.
+func (e *Engine) Check(t *txnlog.Txn) error {
+	if e.writeMu.TryLock() { // while something is being written there is no news
+		err := e.halted
+		e.writeMu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	size := t.HeadLen()
+	for i := range t.Records {
+		size += t.Records[i].EncodedLen()
+	}
+	if size > maxObject {
+		return fmt.Errorf("a transaction of %d bytes is too large for one object", size)
+	}
+	return e.stageBlobs(e.ctx, t)
+}
+
+// takeOver fences the log off from whoever wrote before.
+func (e *Engine) takeOver(ctx context.Context) error {
+	e.writeMu.Lock()
+	defer e.writeMu.Unlock()
+	for {
+		l := &layout.Log{
+			Kind: layout.Fence, Epoch: e.st.epoch + 1, LastTID: e.st.last, MaxOID: e.st.maxOID,
+			Fence: &layout.FenceRecord{Writer: e.opts.Writer, Time: time.Now().Unix()},
+		}
+		err := e.write(ctx, l, nil)
+		if !errors.Is(err, errLost) {
+			e.fenced = err == nil
+			return err
+		}
+		// Somebody was quicker. What it wrote comes first, and what it has written
+		// meanwhile; there is no time to lose, for it may go on.
+		lost, ok := errors.AsType[*lostError](err)
+		if !ok {
+			return err
+		}
+		e.halted = nil
+		if err := e.take(ctx, lost.object); err != nil {
+			return e.whyNot(ctx, err)
+		}
+		if _, err := e.readOn(ctx); err != nil {
+			return err
+		}
+	}
+}
