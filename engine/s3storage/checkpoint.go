@@ -17,14 +17,14 @@ type checkpointInfo struct {
 
 // sinceCheckpoint returns how many slots have come since the last checkpoint.
 func (e *Engine) sinceCheckpoint() uint64 {
-	e.keepMu.Lock()
+	e.lock(&e.keepMu)
 	defer e.keepMu.Unlock()
 	return e.Slot() - e.checkpoint.slot
 }
 
 // Checkpoint writes the state of now, so that the next start begins here.
 func (e *Engine) Checkpoint(ctx context.Context) error {
-	e.keepMu.Lock()
+	e.lock(&e.keepMu)
 	defer e.keepMu.Unlock()
 	return e.writeCheckpoint(ctx)
 }
@@ -32,7 +32,7 @@ func (e *Engine) Checkpoint(ctx context.Context) error {
 // writeCheckpoint writes what has come since the last checkpoint as a run of the index,
 // and then the checkpoint. keepMu is held, so nothing moves meanwhile; commits go on.
 func (e *Engine) writeCheckpoint(ctx context.Context) error {
-	c, after, kept := e.snapshot()
+	c, after, kept, moves := e.snapshot()
 	if c.Slot == e.checkpoint.slot {
 		return nil
 	}
@@ -40,30 +40,40 @@ func (e *Engine) writeCheckpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if e.moves() != moves {
+		return errMoved
+	}
 	c.Runs = append(c.Runs, runs...)
 	key := layout.CheckpointKey(c.Slot, c.ID)
 	if err := e.upload(ctx, key, c.Encode()); err != nil {
 		return err
 	}
-	e.mu.Lock()
-	e.st.runs = append(e.st.runs[:kept:kept], asRuns(runs)...)
-	e.mu.Unlock()
+	e.took(runs, kept, moves)
 	e.checkpoint = checkpointInfo{key: key, slot: c.Slot, when: e.opts.Elapsed()}
 	hint := layout.Pointer{Database: c.Database, Slot: c.Slot, Checkpoint: key}
 	return e.upload(ctx, layout.HintKey, hint.EncodeHint())
 }
 
-func asRuns(list []layout.RunInfo) []run {
-	runs := make([]run, len(list))
-	for i, info := range list {
-		runs[i] = run{RunInfo: info}
+// took notes the runs of a checkpoint that was written: the first ones were kept, and these
+// are new. If something has moved since they were written they will not be kept again.
+func (e *Engine) took(runs []layout.RunInfo, kept, moves int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.st.runs = e.st.runs[:kept:kept]
+	for _, info := range runs {
+		e.st.runs = append(e.st.runs, run{info, e.st.moves != moves})
 	}
-	return runs
+}
+
+func (e *Engine) moves() int {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.st.moves
 }
 
 // snapshot returns a checkpoint of now whose runs go up to the transaction after, and how
 // many those are.
-func (e *Engine) snapshot() (c *layout.Checkpoint, after zodb.TID, kept int) {
+func (e *Engine) snapshot() (c *layout.Checkpoint, after zodb.TID, kept, moves int) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	st := e.st
@@ -88,7 +98,7 @@ func (e *Engine) snapshot() (c *layout.Checkpoint, after zodb.TID, kept int) {
 		c.Runs = append(c.Runs, r.RunInfo)
 		after = r.UpTo
 	}
-	return c, after, len(c.Runs)
+	return c, after, len(c.Runs), e.st.moves
 }
 
 // keepRuns returns how many runs, from the oldest, stay as they are. What comes after
@@ -97,7 +107,7 @@ func (e *Engine) snapshot() (c *layout.Checkpoint, after zodb.TID, kept int) {
 func keepRuns(st *state) int {
 	n := int64(st.index.Len()) // entries in no run, or in runs that are written anew
 	keep := 0
-	for keep < len(st.runs) && !st.runs[keep].stale {
+	for keep < len(st.runs) && (!st.runs[keep].stale || plantedStaleRuns) {
 		n -= st.runs[keep].Entries
 		keep++
 	}

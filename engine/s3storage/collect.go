@@ -15,7 +15,7 @@ import (
 // what; that this server may say so proves that it is the writer. Then the floor is raised,
 // and only then are objects deleted.
 func (e *Engine) Collect(ctx context.Context) error {
-	e.keepMu.Lock()
+	e.lock(&e.keepMu)
 	defer e.keepMu.Unlock()
 	e.collectAt = e.opts.Elapsed()
 	if err := e.finishCollect(ctx); err != nil {
@@ -24,11 +24,12 @@ func (e *Engine) Collect(ctx context.Context) error {
 	if err := e.writeCheckpoint(ctx); err != nil { // deleted is only what no checkpoint needs
 		return err
 	}
+	moves := e.moves()
 	c, err := e.findGarbage(ctx)
 	if err != nil || c == nil {
 		return err
 	}
-	if err := e.control(ctx, &layout.Log{Kind: layout.Collect, Collect: c}, nil); err != nil {
+	if err := e.control(ctx, &layout.Log{Kind: layout.Collect, Collect: c}, nil, moves); err != nil {
 		return err
 	}
 	return e.finishCollect(ctx)
@@ -111,7 +112,7 @@ func (c *collector) ripe(ctx context.Context, since uint64) (bool, error) {
 		written = info.Modified
 		c.ages[since] = written
 	}
-	return c.now.Sub(written) >= c.opts.Grace, nil
+	return c.now.Sub(written) >= c.opts.Grace || plantedNoGrace, nil
 }
 
 // maxOrphans bounds what one Collect names.
@@ -172,7 +173,7 @@ func (c *collector) used() map[string]bool {
 // another one's.
 func (e *Engine) finishCollect(ctx context.Context) error {
 	e.mu.RLock()
-	c, slot := e.st.collecting, e.st.collectingSlot
+	c, slot, moves := e.st.collecting, e.st.collectingSlot, e.st.moves
 	e.mu.RUnlock()
 	if slot == 0 {
 		return nil
@@ -183,12 +184,17 @@ func (e *Engine) finishCollect(ctx context.Context) error {
 			return err
 		}
 	}
+	if plantedDeleteFirst {
+		for slot := uint64(1); slot < c.Floor; slot++ {
+			_ = e.objects.Delete(ctx, layout.LogKey(slot))
+		}
+	}
 	old, err := e.raiseFloor(ctx, c.Floor)
 	if err != nil {
 		return err
 	}
 	for slot := max(old, 1); slot < c.Floor; slot++ {
-		if err := e.objects.Delete(ctx, layout.LogKey(slot)); err != nil {
+		if err := e.remove(ctx, layout.LogKey(slot)); err != nil {
 			return err
 		}
 	}
@@ -196,11 +202,11 @@ func (e *Engine) finishCollect(ctx context.Context) error {
 		if strings.HasPrefix(key, layout.LogPrefix) && key >= layout.LogKey(c.Floor) {
 			return inObject(layout.LogKey(slot), fmt.Errorf("it wants %s deleted, which is above its floor", key))
 		}
-		if err := e.objects.Delete(ctx, key); err != nil {
+		if err := e.remove(ctx, key); err != nil {
 			return err
 		}
 	}
-	return e.control(ctx, &layout.Log{Kind: layout.Collected, Collected: slot}, nil)
+	return e.control(ctx, &layout.Log{Kind: layout.Collected, Collected: slot}, nil, moves)
 }
 
 // raiseFloor raises the floor to a slot, and returns what it was. It never lowers it.

@@ -2,23 +2,20 @@ package s3storage
 
 import (
 	"context"
-	"errors"
 
 	"github.com/zaridb/zari/engine/s3storage/layout"
-	"github.com/zaridb/zari/engine/s3storage/objstore"
-	"github.com/zaridb/zari/zodb"
 )
 
 // Compact moves the transactions of the log to segments, together with those of small
 // segments right before them. The objects they were in become garbage.
 func (e *Engine) Compact(ctx context.Context) error {
-	e.keepMu.Lock()
+	e.lock(&e.keepMu)
 	defer e.keepMu.Unlock()
 	return e.compact(ctx)
 }
 
 func (e *Engine) compact(ctx context.Context) error {
-	sources := e.toCompact()
+	sources, moves := e.toCompact()
 	if len(sources) == 0 || sources[len(sources)-1].Slot == 0 {
 		return nil
 	}
@@ -37,13 +34,13 @@ func (e *Engine) compact(ctx context.Context) error {
 			r.Gone = append(r.Gone, p.Segment)
 		}
 	}
-	return e.control(ctx, &layout.Log{Kind: layout.Replace, Replace: r}, b.tables)
+	return e.control(ctx, &layout.Log{Kind: layout.Replace, Replace: r}, b.tables, moves)
 }
 
 // toCompact returns the objects to be moved, by tid: all of the log, and the segments before
 // it that are not larger than what comes after them. So a transaction is moved as often as
 // its segment can double.
-func (e *Engine) toCompact() []place {
+func (e *Engine) toCompact() (sources []place, moves int) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	order := e.st.order
@@ -52,11 +49,10 @@ func (e *Engine) toCompact() []place {
 		i--
 		sum += order[i].size
 	}
-	sources := make([]place, 0, len(order)-i)
 	for _, p := range order[i:] {
 		sources = append(sources, *p)
 	}
-	return sources
+	return sources, e.st.moves
 }
 
 // segmentBuilder writes transactions to new segments.
@@ -89,9 +85,6 @@ func (e *Engine) whole(ctx context.Context, p *place) (*layout.Table, []byte, er
 	if object == nil {
 		var err error
 		if object, err = e.readParts(ctx, p.Key(), p.size); err != nil {
-			if errors.Is(err, objstore.ErrNotExist) {
-				err = &zodb.CorruptError{File: p.Key(), Record: "object", Err: err}
-			}
 			return nil, nil, err
 		}
 	}

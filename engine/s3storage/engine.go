@@ -82,8 +82,10 @@ func (e *Engine) open(ctx context.Context) error {
 		}
 		return e.openBlobs()
 	}
-	if err := e.probe(ctx); err != nil {
-		return err
+	if !e.opts.Manual {
+		if err := objstore.Probe(ctx, e.objects, layout.ProbePrefix); err != nil {
+			return err
+		}
 	}
 	if err := e.takeLease(ctx); err != nil {
 		return err
@@ -128,7 +130,7 @@ func (e *Engine) Close() error {
 
 // Halted tells why this engine cannot write any more, nil if it can.
 func (e *Engine) Halted() error {
-	e.writeMu.Lock()
+	e.lock(&e.writeMu)
 	defer e.writeMu.Unlock()
 	return e.halted
 }
@@ -186,37 +188,24 @@ func (e *Engine) upload(ctx context.Context, key string, object []byte) error {
 	}
 }
 
-// probe finds out whether the store heeds the conditions that everything rests on.
-func (e *Engine) probe(ctx context.Context) error {
-	key := layout.ProbeKey(layout.NewID())
-	first, second := []byte("zari tries whether conditions are heeded"), []byte("they are not")
-	if err := e.upload(ctx, key, first); err != nil {
-		return fmt.Errorf("the store cannot be written: %w", err)
-	}
-	defer e.objects.Delete(context.WithoutCancel(ctx), key)
-	for _, cond := range []objstore.Cond{objstore.IfAbsent, objstore.IfMatch(`"0123456789abcdef0123456789abcdef"`)} {
-		if err := e.refuses(ctx, key, second, cond); err != nil {
+// remove deletes an object.
+func (e *Engine) remove(ctx context.Context, key string) error {
+	for delay := 10 * time.Millisecond; ; delay *= 4 {
+		err := e.objects.Delete(ctx, key)
+		if err == nil || ctx.Err() != nil || delay > time.Second {
 			return err
 		}
+		e.opts.Sleep(ctx, delay)
 	}
-	return nil
 }
 
-var errNoConditions = errors.New("the store ignores the conditions If-None-Match and If-Match of a PUT: " +
-	"two servers could overwrite each other's commits there; use a store that heeds them")
-
-// refuses finds out whether a Put is refused whose condition does not hold.
-func (e *Engine) refuses(ctx context.Context, key string, body []byte, cond objstore.Cond) error {
-	for delay := 10 * time.Millisecond; ; delay *= 4 {
-		_, err := e.objects.Put(ctx, key, body, cond)
-		switch {
-		case err == nil:
-			return errNoConditions
-		case errors.Is(err, objstore.ErrExists):
-			return nil
-		case ctx.Err() != nil || delay > 3*time.Second:
-			return fmt.Errorf("trying whether the store heeds conditions: %w", err)
-		}
-		e.opts.Sleep(ctx, delay)
+// lock takes a lock. Where nothing is done by itself, somebody else decides who goes on.
+func (e *Engine) lock(mu *sync.Mutex) {
+	if !e.opts.Manual {
+		mu.Lock()
+		return
+	}
+	for !mu.TryLock() {
+		e.opts.Sleep(e.ctx, 0)
 	}
 }

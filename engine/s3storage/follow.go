@@ -22,7 +22,7 @@ func (e *Engine) follow() {
 // that was so slow that the log has been collected before it begins again from a
 // checkpoint.
 func (e *Engine) Follow(ctx context.Context) (int, error) {
-	e.writeMu.Lock()
+	e.lock(&e.writeMu)
 	defer e.writeMu.Unlock()
 	before := e.Slot()
 	n, err := e.catchUp(ctx)

@@ -30,7 +30,7 @@ func (e *Engine) Append(ctx context.Context, batch []*txnlog.Txn, meta *store.Me
 	if e.opts.ReadOnly {
 		return 0, zodb.ErrReadOnly
 	}
-	e.writeMu.Lock()
+	e.lock(&e.writeMu)
 	defer e.writeMu.Unlock()
 	ctx = context.WithoutCancel(ctx)
 	if err := e.fit(ctx); err != nil {
@@ -108,12 +108,19 @@ func (e *Engine) write(ctx context.Context, l *layout.Log, tables []*layout.Tabl
 	return e.resolve(ctx)
 }
 
-// control writes a log object that holds no transactions.
-func (e *Engine) control(ctx context.Context, l *layout.Log, tables []*layout.Table) error {
-	e.writeMu.Lock()
+// errMoved says that an earlier log object, whose fate was not known, has come to be while
+// the next one was worked out.
+var errMoved = errors.New("something has moved meanwhile; it will be tried again")
+
+// control writes a log object that holds no transactions, if nothing has moved since moves.
+func (e *Engine) control(ctx context.Context, l *layout.Log, tables []*layout.Table, moves int) error {
+	e.lock(&e.writeMu)
 	defer e.writeMu.Unlock()
 	if err := e.fit(ctx); err != nil {
 		return err
+	}
+	if e.st.moves != moves {
+		return errMoved
 	}
 	l.LastTID, l.MaxOID = e.st.last, e.st.maxOID
 	return e.write(ctx, l, tables)
@@ -131,7 +138,10 @@ func (e *Engine) resolve(ctx context.Context) error {
 			e.settled(p)
 			return nil
 		case errors.Is(err, errLost):
+			e.pending = nil
 			return e.halt(err)
+		case errors.Is(err, errCollected):
+			return fmt.Errorf("%w: %w", zodb.ErrCommitUnknown, e.halt(err))
 		case e.opts.Elapsed()-started >= e.opts.Doubt || ctx.Err() != nil:
 			return fmt.Errorf("%w: %s: %w", zodb.ErrCommitUnknown, key, err)
 		}
@@ -145,16 +155,20 @@ func (e *Engine) resolve(ctx context.Context) error {
 func (e *Engine) try(ctx context.Context, p *pending, key string) error {
 	_, put := e.objects.Put(ctx, key, p.object, objstore.IfAbsent)
 	if put == nil {
-		return e.confirm(ctx, p)
+		return e.found(ctx, p, nil)
+	}
+	if plantedNewBytes {
+		p.log.Nonce = layout.NewID()
+		p.object = p.log.Encode()
 	}
 	there, _, err := objstore.Read(ctx, e.objects, key, objstore.Range{})
 	if err != nil {
 		return errors.Join(put, err)
 	}
-	if nonce, _ := layout.Nonce(there); nonce == p.log.Nonce {
-		return e.confirm(ctx, p)
+	if nonce, _ := layout.Nonce(there); nonce == p.log.Nonce && !plantedTrust412 {
+		return e.found(ctx, p, nil)
 	}
-	return &lostError{there}
+	return e.found(ctx, p, &lostError{there})
 }
 
 // lostError is errLost with the object that is in the slot.
@@ -173,21 +187,24 @@ func (e *lostError) Error() string {
 	return fmt.Sprintf("%v: a %v of epoch %d", errLost, l.Kind, l.Epoch)
 }
 
-// confirm decides whether a slot that has our object is part of the log. If so much time
-// has passed that somebody else's object may have been there and been deleted, the
-// floor tells: it is raised before anything is deleted.
-func (e *Engine) confirm(ctx context.Context, p *pending) error {
-	if e.opts.Elapsed()-e.known < e.opts.Grace/4 || trustPuts {
-		return nil
+// errCollected says that the slot has been deleted since it was written, by whomever.
+var errCollected = errors.New("the log has been collected beyond the object that was to be written")
+
+// found returns what a slot has told, if it can be trusted. If so much time has passed
+// that the slot may have been written, deleted and written again, the floor tells: it is
+// raised before anything is deleted. Then nobody can say what was there first.
+func (e *Engine) found(ctx context.Context, p *pending, told error) error {
+	if e.opts.Elapsed()-e.known < e.opts.Grace/4 || plantedTrustPuts {
+		return told
 	}
 	floor, _, err := e.readFloor(ctx, e.st.database)
 	if err != nil {
 		return err
 	}
 	if floor.Slot > p.log.Slot {
-		return fmt.Errorf("%w: slots below %d have been deleted since this server last wrote", errLost, floor.Slot)
+		return fmt.Errorf("%w: slots below %d are gone", errCollected, floor.Slot)
 	}
-	return nil
+	return told
 }
 
 // settled takes an object that is there. It was not there before its first PUT began, so
@@ -202,7 +219,6 @@ func (e *Engine) settled(p *pending) {
 
 // halt ends this engine's writing for good.
 func (e *Engine) halt(err error) error {
-	e.pending = nil
 	e.halted = fmt.Errorf("%w: %w", zodb.ErrNotPrimary, err)
 	if e.fenced {
 		e.opts.Logger.Error("this server is not the writer any more; restart it to take over again", "storage", e.Name(), "error", err)
@@ -212,12 +228,15 @@ func (e *Engine) halt(err error) error {
 
 // Settle implements store.Settler.
 func (e *Engine) Settle(ctx context.Context) (zodb.TID, error) {
-	e.writeMu.Lock()
+	e.lock(&e.writeMu)
 	defer e.writeMu.Unlock()
-	if e.pending != nil {
-		if err := e.resolve(ctx); err != nil && e.halted == nil {
+	if e.pending != nil && e.halted == nil {
+		if err := e.resolve(ctx); err != nil && !errors.Is(err, errLost) {
 			return 0, err
 		}
+	}
+	if e.pending != nil {
+		return 0, e.halted // it will never be known here
 	}
 	return e.st.last, nil
 }
@@ -244,8 +263,11 @@ func (e *Engine) Check(t *txnlog.Txn) error {
 
 // takeOver fences the log off from whoever wrote before.
 func (e *Engine) takeOver(ctx context.Context) error {
-	e.writeMu.Lock()
+	e.lock(&e.writeMu)
 	defer e.writeMu.Unlock()
+	if plantedNoFence && e.st.epoch > 0 {
+		return nil
+	}
 	for {
 		l := &layout.Log{
 			Kind: layout.Fence, Epoch: e.st.epoch + 1, LastTID: e.st.last, MaxOID: e.st.maxOID,

@@ -33,7 +33,7 @@ func (e *Engine) pack(ctx context.Context, at zodb.TID, opts zodb.PackOptions, s
 		return errors.New("pack: the storage is being packed already")
 	}
 	defer e.packMu.Unlock()
-	e.keepMu.Lock()
+	e.lock(&e.keepMu)
 	defer e.keepMu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -73,6 +73,7 @@ type packer struct {
 	total  int64    // bytes to be read
 	done   int64
 	began  time.Time
+	moves  int // when it began
 
 	record layout.ReplaceRecord
 	tables []*layout.Table
@@ -82,7 +83,7 @@ type packer struct {
 func (e *Engine) newPacker(ctx context.Context, at zodb.TID, opts zodb.PackOptions) *packer {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	p := &packer{Engine: e, ctx: ctx, opts: opts, at: min(at, e.st.last), pinned: e.st.last, began: time.Now()}
+	p := &packer{Engine: e, ctx: ctx, opts: opts, at: min(at, e.st.last), pinned: e.st.last, began: time.Now(), moves: e.st.moves}
 	for _, place := range e.st.order {
 		p.places = append(p.places, *place)
 		p.total += place.size
@@ -163,10 +164,13 @@ func (p *packer) packedAlready() bool {
 
 // commit puts the new segments in place.
 func (p *packer) commit() (again bool, err error) {
-	p.writeMu.Lock()
+	p.lock(&p.writeMu)
 	defer p.writeMu.Unlock()
 	if err := p.fit(p.ctx); err != nil {
 		return false, err
+	}
+	if p.st.moves != p.moves {
+		return false, errMoved
 	}
 	if p.live != nil {
 		grown, err := p.live.catchUp()

@@ -35,7 +35,8 @@ type state struct {
 	collecting     layout.CollectRecord
 	collectingSlot uint64
 
-	runs []run // of the last checkpoint, by tid
+	runs  []run // of the last checkpoint, by tid
+	moves int   // how often something has moved or been announced: what was worked out before is void
 }
 
 // place is an object that holds transactions: of the log, or a segment. All but data is
@@ -112,10 +113,13 @@ func (s *state) apply(l *layout.Log, object []byte, tables []*layout.Table) {
 	case layout.Commit:
 		s.commit(l, object)
 	case layout.Replace:
+		s.moves++
 		s.replace(l, tables)
 	case layout.Collect:
+		s.moves++
 		s.collect(l)
 	case layout.Collected:
+		s.moves++
 		s.collected()
 	}
 }

@@ -60,9 +60,6 @@ func BlobKey(oid zodb.OID, id ID) string {
 	return spread(BlobPrefix, id, fmt.Sprintf("%016x-%v", uint64(oid), id))
 }
 
-// ProbeKey returns the key of an object to try the store with.
-func ProbeKey(id ID) string { return ProbePrefix + id.String() }
-
 // spread puts keys under 256 prefixes, which a store can serve apart.
 func spread(prefix string, id ID, name string) string {
 	return fmt.Sprintf("%s%02x/%s", prefix, id[0], name)

@@ -1,0 +1,15 @@
+//go:build !planted
+
+package s3storage
+
+// Bugs that the model check must find. Without the build tag there are none.
+const (
+	plantedTrustPuts   = false // a PUT that succeeded is believed, however long it took
+	plantedTrust412    = false // a slot that is taken is somebody else's
+	plantedNewBytes    = false // what is put again is another object
+	plantedDeleteFirst = false // the floor is raised when everything is deleted
+	plantedNoGrace     = false // garbage is deleted at once
+	plantedTrustHint   = false // the floor is not looked at when the log ends
+	plantedStaleRuns   = false // runs of the index stay though their places are gone
+	plantedNoFence     = false // whoever opens goes on in the epoch that is
+)

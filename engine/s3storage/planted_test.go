@@ -1,0 +1,33 @@
+//go:build planted
+
+package s3storage
+
+import "testing"
+
+// The model check finds every bug that is planted.
+func TestModelFindsPlantedBugs(t *testing.T) {
+	const seeds = 40
+	for name, bug := range planted {
+		*bug = true
+		found := error(nil)
+		seed := uint64(0)
+		for seed < seeds && found == nil {
+			seed++
+			m := newModel(seed)
+			m.run(modelSteps(40_000))
+			for _, a := range m.actors {
+				a.stop()
+			}
+			if m.failure == nil {
+				m.last()
+			}
+			found = m.failure
+		}
+		*bug = false
+		if found == nil {
+			t.Errorf("%s: not found with %d seeds", name, seeds)
+			continue
+		}
+		t.Logf("%s: found with seed %d: %v", name, seed, found)
+	}
+}
