@@ -19,6 +19,8 @@ func Describe(s Storage) string {
 		return s.describe()
 	case *RelStorage:
 		return s.describe()
+	case *S3Storage:
+		return s.describe()
 	case *BlobStorage:
 		return "blobs in " + s.BlobDir + ", for"
 	case *DemoStorage:

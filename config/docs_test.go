@@ -88,6 +88,7 @@ var samples = map[string]string{
 	"postgresql":          "<relstorage>\n<postgresql>\n@\n</postgresql>\n</relstorage>",
 	"mysql":               "<relstorage>\n<mysql>\n@\n</mysql>\n</relstorage>",
 	"sqlite3":             "<relstorage>\n<sqlite3>\ndata-dir x\n@\n</sqlite3>\n</relstorage>",
+	"s3storage":           "<s3storage>\nurl s3://bucket/prefix\n@\n</s3storage>",
 	"blobstorage":         "<blobstorage>\nblob-dir b\n@\n<mappingstorage/>\n</blobstorage>",
 	"demostorage":         "<demostorage>\n@\n</demostorage>",
 	"zlibstorage":         "<zlibstorage>\n@\n<mappingstorage/>\n</zlibstorage>",

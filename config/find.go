@@ -23,6 +23,7 @@ import (
 //	postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE
 //	sqlite:///DIRECTORY, sqlite://?data_dir=DIRECTORY
 //	zconfig://FILE#NAME        as FILE#NAME
+//	s3://BUCKET/PREFIX?region=REGION..., s3dir:///DIRECTORY
 //	memory://TITLE
 //	demo:(BASE)/(CHANGES)
 //
@@ -78,10 +79,14 @@ func (f *finder) find(where string) (Storage, error) {
 		s, err = f.zconfig(where[len("zconfig://"):])
 	case "postgres", "postgresql", "mysql", "sqlite", "oracle":
 		s, err = f.database(name, where)
-	case "s3", "neo", "neos":
+	case "s3", "s3dir":
+		if _, err = s3URL(where); err == nil {
+			s = newS3(where)
+		}
+	case "neo", "neos":
 		err = fmt.Errorf("%s:// is not supported yet", name)
 	default:
-		err = fmt.Errorf("the scheme %s is not known: there are file, zeo, postgres, mysql, sqlite, zconfig, memory and demo", name)
+		err = fmt.Errorf("the scheme %s is not known: there are file, zeo, postgres, mysql, sqlite, s3, s3dir, zconfig, memory and demo", name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", Redact(where), err)

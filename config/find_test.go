@@ -105,7 +105,7 @@ func TestFindStorageRefuses(t *testing.T) {
 	for where, want := range map[string]string{
 		"":                              "a path or URL of a storage is missing",
 		"file://":                       "file://: a path is missing",
-		"http://x/Data.fs":              "http://x/Data.fs: the scheme http is not known: there are file, zeo, postgres, mysql, sqlite, zconfig, memory and demo",
+		"http://x/Data.fs":              "http://x/Data.fs: the scheme http is not known: there are file, zeo, postgres, mysql, sqlite, s3, s3dir, zconfig, memory and demo",
 		"postgres://u:p@h/db?hist=1":    `postgres://u:***@h/db?hist=1: the option "hist" is not known (did you mean "host"?)`,
 		"postgresql://h:0x/db":          `postgresql://h:0x/db: port: "0x" is not a number from 1 to 65535`,
 		"mysql://u:p@h":                 "mysql://u:***@h: the name of the database is missing: write mysql://USER:PASSWORD@HOST/NAME",
@@ -113,7 +113,7 @@ func TestFindStorageRefuses(t *testing.T) {
 		"sqlite://":                     "sqlite://: write sqlite:///DIRECTORY or sqlite://?data_dir=DIRECTORY",
 		"sqlite:///a?data_dir=/b":       "sqlite:///a?data_dir=/b: the directory is named twice",
 		"oracle://?dsn=x":               "oracle://?dsn=x: there is no driver for Oracle: copy the database into one of PostgreSQL, MySQL or SQLite with RelStorage's zodbconvert",
-		"s3://bucket":                   "s3://bucket: s3:// is not supported yet",
+		"s3dir://relative":              "s3dir://relative: a directory is written from the root: s3dir:///DIRECTORY",
 		"file://x?reed_only=1":          `file://x?reed_only=1: the option "reed_only" is not known (did you mean "read_only"?)`,
 		"file://x?quota=many":           `file://x?quota=many: quota: "many" is not understood: write a number of bytes, or with KB, MB or GB`,
 		"file://x?read_only=maybe":      `file://x?read_only=maybe: read_only: "maybe" is not a boolean: write true or false, yes or no, on or off`,

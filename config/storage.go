@@ -58,6 +58,7 @@ var storageReaders = map[string]func(*loader, *zconfig.Section, Section) Storage
 	"clientstorage":       (*loader).clientStorage,
 	"relstorage":          (*loader).relStorage,
 	"blobstorage":         (*loader).blobStorage,
+	"s3storage":           (*loader).s3Storage,
 	"demostorage":         (*loader).demoStorage,
 	"zlibstorage":         (*loader).zlibStorage,
 	"serverzlibstorage":   (*loader).zlibStorage,

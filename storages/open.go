@@ -142,6 +142,8 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 			return nil, errTwoBlobDirs
 		}
 		return o.open(ctx, c.Storage, c.BlobDir)
+	case *config.S3Storage:
+		return o.openS3(ctx, c, blobDir)
 	case *config.DemoStorage:
 		return o.openDemo(ctx, c)
 	case *config.Import:

@@ -330,17 +330,21 @@ func before(a, b *layout.Entry) bool { return a.OID < b.OID || a.OID == b.OID &&
 // catchUp reads the log behind what is known until there is nothing more, and
 // returns how many objects that was. errBehind: what follows is gone.
 func (e *Engine) catchUp(ctx context.Context) (int, error) {
+	asked := e.opts.Elapsed()
 	n, err := e.readOn(ctx)
-	if err != nil {
-		return n, err
+	if err == nil {
+		err = e.checkFloor(ctx)
 	}
-	return n, e.checkFloor(ctx)
+	if err == nil {
+		e.known = asked
+	}
+	return n, err
 }
 
-// readOn is catchUp of somebody who is not far behind.
+// readOn is catchUp without a look at the floor: that there is no next slot may also mean that
+// it has been deleted.
 func (e *Engine) readOn(ctx context.Context) (n int, err error) {
 	for ahead := 1; ; ahead = min(2*ahead, e.opts.Parallel) {
-		asked := e.opts.Elapsed()
 		objects, err := e.readAhead(ctx, e.st.slot+1, ahead)
 		if err != nil {
 			return n, err
@@ -352,7 +356,6 @@ func (e *Engine) readOn(ctx context.Context) (n int, err error) {
 			n++
 		}
 		if len(objects) < ahead {
-			e.known = asked
 			return n, nil
 		}
 	}

@@ -9,7 +9,10 @@ import (
 
 	"github.com/zaridb/zari/engine/memstorage"
 	"github.com/zaridb/zari/engine/s3storage"
+	"github.com/zaridb/zari/engine/s3storage/objstore"
+	"github.com/zaridb/zari/engine/s3storage/objstore/dir"
 	"github.com/zaridb/zari/engine/s3storage/objstore/fake"
+	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/storagetest"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/zodb"
@@ -31,9 +34,9 @@ func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
 
 // place is where a storage under test lies.
 type place struct {
-	bucket *fake.Bucket
-	client *fake.Store // of the storage
-	blobs  string
+	objects func(t testing.TB) objstore.Store // opens the bucket
+	client  objstore.Store                    // of the storage
+	blobs   string
 }
 
 // databases makes Stores, and knows the place of each.
@@ -47,7 +50,7 @@ type databases struct {
 func (d *databases) open(t testing.TB, p place, readOnly bool) zodb.Storage {
 	t.Helper()
 	opts := d.opts
-	p.client = p.bucket.Open("test")
+	p.client = p.objects(t)
 	opts.Objects, opts.BlobDir, opts.ReadOnly = p.client, p.blobs, readOnly
 	opts.Doubt = 50 * time.Millisecond
 	opts.References = pickle.References
@@ -84,18 +87,19 @@ func (d *databases) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Sto
 func (d *databases) crash(t testing.TB, s zodb.Storage, _ uint64) zodb.Storage {
 	t.Helper()
 	p := d.place(s)
-	p.client.SetRule(fake.Always(fake.Fault{Err: fake.ErrLost}))
-	defer p.client.SetRule(nil)
+	client := p.client.(*fake.Store)
+	client.SetRule(fake.Always(fake.Fault{Err: fake.ErrLost}))
+	defer client.SetRule(nil)
 	next := p
 	next.blobs = t.TempDir()
 	return d.open(t, next, false)
 }
 
-func harness(opts s3storage.Options) storagetest.Harness {
+func harness(bucket func(t testing.TB) func(t testing.TB) objstore.Store, opts s3storage.Options) storagetest.Harness {
 	d := &databases{opts: opts, places: make(map[zodb.Storage]place)}
 	return storagetest.Harness{
 		New: func(t testing.TB) zodb.Storage {
-			return d.open(t, place{bucket: fake.NewBucket(fake.Options{}), blobs: filepath.Join(t.TempDir(), "blobs")}, false)
+			return d.open(t, place{objects: bucket(t), blobs: filepath.Join(t.TempDir(), "blobs")}, false)
 		},
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
@@ -107,14 +111,36 @@ func harness(opts s3storage.Options) storagetest.Harness {
 	}
 }
 
+func inMemory(testing.TB) func(testing.TB) objstore.Store {
+	bucket := fake.NewBucket(fake.Options{})
+	return func(testing.TB) objstore.Store { return bucket.Open("test") }
+}
+
+func inDirectory(t testing.TB) func(testing.TB) objstore.Store {
+	path := t.TempDir()
+	return func(t testing.TB) objstore.Store {
+		s, err := dir.OpenFS(vfs.NoSync(vfs.OS()), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+}
+
 // busy makes the keeper do what it does with nearly every commit.
 var busy = s3storage.Options{
 	SegmentBytes: 2000, CompactSlots: 3, CheckpointSlots: 2, TailBytes: 500, BlobCache: 1,
 }
 
-func TestContract(t *testing.T) { storagetest.Run(t, harness(s3storage.Options{})) }
+func TestContract(t *testing.T) { storagetest.Run(t, harness(inMemory, s3storage.Options{})) }
 
-func TestContractBusy(t *testing.T) { storagetest.Run(t, harness(busy)) }
+func TestContractDirectory(t *testing.T) {
+	h := harness(inDirectory, s3storage.Options{})
+	h.Crash = nil // a directory cannot be cut off
+	storagetest.Run(t, h)
+}
+
+func TestContractBusy(t *testing.T) { storagetest.Run(t, harness(inMemory, busy)) }
 
 // TestLikeMemory runs generated sequences of operations in a bucket and in memory: the
 // histories must be equal.
@@ -128,7 +154,7 @@ func TestLikeMemory(t *testing.T) {
 	}}
 	for seed := range uint64(10) {
 		storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{
-			"memory": memory, "bucket": harness(s3storage.Options{}), "busy": harness(busy),
+			"memory": memory, "bucket": harness(inMemory, s3storage.Options{}), "busy": harness(inMemory, busy),
 		})
 	}
 }

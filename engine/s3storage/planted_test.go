@@ -14,7 +14,7 @@ func TestModelFindsPlantedBugs(t *testing.T) {
 		for seed < seeds && found == nil {
 			seed++
 			m := newModel(seed)
-			m.run(modelSteps(40_000))
+			m.run(modelRound)
 			for _, a := range m.actors {
 				a.stop()
 			}

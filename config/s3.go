@@ -1,0 +1,90 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/zaridb/zari/config/zconfig"
+)
+
+// S3Storage is the section <s3storage>: a database in a bucket, or in a directory in the
+// same form.
+type S3Storage struct {
+	Section
+	URL         string        // url: s3://BUCKET/PREFIX?..., or s3dir:///DIRECTORY. Options in it win over those here
+	BlobDir     string        // blob-dir: where blobs are cached; "": no blobs
+	BlobCache   int64         // blob-cache-size, default 1 GiB
+	ReadOnly    bool          // read-only: follow another server
+	Window      time.Duration // commit-window, default none
+	Lease       time.Duration // lease, default 30 s
+	KeepHistory time.Duration // keep-history; 0: for ever
+	PackGC      bool          // pack-gc, default true
+}
+
+const (
+	defaultBlobCache = 1 << 30
+	defaultLease     = 30 * time.Second
+)
+
+func newS3(where string) *S3Storage {
+	return &S3Storage{
+		Section: Section{Type: "s3storage", Name: "1"}, URL: where,
+		BlobCache: defaultBlobCache, Lease: defaultLease, PackGC: true,
+	}
+}
+
+func (l *loader) s3Storage(s *zconfig.Section, base Section) Storage {
+	r := l.reader(s, "")
+	st := &S3Storage{
+		Section:     base,
+		URL:         need(r, "url", s3URL),
+		BlobDir:     get(r, "blob-dir", l.optionalPath, ""),
+		BlobCache:   get(r, "blob-cache-size", zconfig.ByteSize, defaultBlobCache),
+		ReadOnly:    get(r, "read-only", zconfig.Boolean, false),
+		Window:      get(r, "commit-window", duration, 0),
+		Lease:       get(r, "lease", duration, defaultLease),
+		KeepHistory: get(r, "keep-history", duration, 0),
+		PackGC:      get(r, "pack-gc", zconfig.Boolean, true),
+	}
+	r.finish()
+	l.noSections(s)
+	if !st.ReadOnly {
+		l.blobDirs = append(l.blobDirs, placed{s.Pos, st.BlobDir})
+	}
+	return st
+}
+
+// s3URL reads the URL of a bucket or directory as far as its scheme.
+func s3URL(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "s3" && u.Scheme != "s3dir" {
+		return "", fmt.Errorf("write s3://BUCKET/PREFIX or s3dir:///DIRECTORY")
+	}
+	if u.Scheme == "s3dir" && (u.Host != "" || !filepath.IsAbs(u.Path)) {
+		return "", fmt.Errorf("a directory is written from the root: s3dir:///DIRECTORY")
+	}
+	return s, nil
+}
+
+// duration reads a time as Go writes it: 100ms, 30s, 1h.
+func duration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is not a time such as 100ms, 30s or 1h", s)
+	}
+	return d, nil
+}
+
+func (s *S3Storage) describe() string {
+	where, _, _ := strings.Cut(s.URL, "?")
+	p := phrase{"a database at " + where}
+	p.add(s.BlobDir != "", "blobs cached in %s", s.BlobDir)
+	p.add(s.ReadOnly, "cannot be written")
+	p.add(s.Window > 0, "commits gather for %v", s.Window)
+	p.add(s.KeepHistory > 0, "history of %v", s.KeepHistory)
+	p.add(!s.PackGC, "packing keeps what cannot be reached")
+	return p.String()
+}

@@ -1,0 +1,116 @@
+package storages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/config/zconfig"
+	"github.com/zaridb/zari/engine/s3storage"
+	"github.com/zaridb/zari/engine/s3storage/objstore"
+	"github.com/zaridb/zari/engine/s3storage/objstore/bucket"
+	"github.com/zaridb/zari/engine/s3storage/objstore/dir"
+	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/wrapper/before"
+	"github.com/zaridb/zari/zodb"
+)
+
+// openS3 opens a database in a bucket or a directory.
+func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string) (zodb.Storage, error) {
+	if c.BlobDir != "" && blobDir != "" {
+		return nil, errTwoBlobDirs
+	}
+	opts := s3storage.Options{
+		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, ReadOnly: c.ReadOnly || o.ReadOnly, Window: c.Window,
+		Lease: c.Lease, KeepHistory: c.KeepHistory, PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger,
+	}
+	u, err := parseS3(c.URL, &opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.URL, err)
+	}
+	if u.at != 0 {
+		opts.ReadOnly = true
+	}
+	if opts.Objects, err = u.open(ctx); err != nil {
+		return nil, err
+	}
+	engine, err := s3storage.Open(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	s, err := store.Open(ctx, engine, o.store())
+	if err != nil || u.at == 0 {
+		return s, err
+	}
+	view, err := before.New(ctx, s, before.Options{Before: u.at + 1})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return view, nil
+}
+
+// s3URL is a URL of a database in a bucket or a directory.
+type s3URL struct {
+	open func(ctx context.Context) (objstore.Store, error)
+	at   zodb.TID // not 0: the database as this transaction left it
+}
+
+// parseS3 reads the URL, and what it says about the engine into opts.
+func parseS3(text string, opts *s3storage.Options) (s3URL, error) {
+	opts.Name, _, _ = strings.Cut(text, "?")
+	var x s3URL
+	var rest url.Values
+	if path, ok := strings.CutPrefix(opts.Name, "s3dir://"); ok {
+		u, err := url.Parse(text)
+		if err != nil {
+			return x, err
+		}
+		rest = u.Query()
+		x.open = func(context.Context) (objstore.Store, error) { return dir.Open(path) }
+	} else {
+		b, unknown, err := bucket.ParseURL(text)
+		if err != nil {
+			return x, err
+		}
+		rest = unknown
+		x.open = func(ctx context.Context) (objstore.Store, error) { return bucket.Open(ctx, b) }
+	}
+	for name, values := range rest {
+		if err := x.option(name, values[len(values)-1], opts); err != nil {
+			return x, fmt.Errorf("%s=%s: %w", name, values[len(values)-1], err)
+		}
+	}
+	return x, nil
+}
+
+// option reads an option of the URL that is about the engine.
+func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) {
+	switch name {
+	case "blob-dir":
+		opts.BlobDir = value
+	case "blob-cache-size":
+		opts.BlobCache, err = zconfig.ByteSize(value)
+	case "read-only":
+		opts.ReadOnly, err = zconfig.Boolean(value)
+	case "commit-window":
+		opts.Window, err = time.ParseDuration(value)
+	case "lease":
+		opts.Lease, err = time.ParseDuration(value)
+	case "keep-history":
+		opts.KeepHistory, err = time.ParseDuration(value)
+	case "pack-gc":
+		opts.PackGC, err = zconfig.Boolean(value)
+	case "at":
+		x.at, err = ParseInstant(value, time.Now())
+	default:
+		known := append(bucket.Parameters(), "blob-dir", "blob-cache-size", "read-only", "commit-window", "lease", "keep-history", "pack-gc", "at")
+		slices.Sort(known)
+		return fmt.Errorf("this option is not known: there are %s", strings.Join(known, ", "))
+	}
+	return err
+}
