@@ -193,6 +193,7 @@ func (c *appender) next() []*commit {
 		}
 		c.wake.Wait()
 	}
+	c.keepPace()
 	c.gather()
 	c.epoch++
 	c.soon[c.epoch%2] = 0
@@ -203,6 +204,29 @@ func (c *appender) next() []*commit {
 		c.queue = nil
 	}
 	return batch
+}
+
+// keepPace waits as long as the engine wants transactions to gather. c.mu is held.
+func (c *committer) keepPace() {
+	p, ok := c.store.engine.(Pacer)
+	if !ok {
+		return
+	}
+	d := p.Gather()
+	if d <= 0 {
+		return
+	}
+	over := false
+	timer := time.AfterFunc(d, func() {
+		c.mu.Lock()
+		over = true
+		c.mu.Unlock()
+		c.wake.Broadcast()
+	})
+	defer timer.Stop()
+	for !over && !c.closed {
+		c.wake.Wait()
+	}
 }
 
 // gather waits for those who have voted a moment ago and will finish in another:

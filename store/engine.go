@@ -115,6 +115,13 @@ type (
 		Settle(ctx context.Context) (head zodb.TID, err error)
 	}
 
+	// Pacer is an engine whose appends cost the same for many transactions as for one,
+	// and much.
+	Pacer interface {
+		// Gather returns how long transactions should gather before the next Append.
+		Gather() time.Duration
+	}
+
 	// HeadScanner is an engine that can tell of transactions without reading what
 	// they wrote.
 	HeadScanner interface {

@@ -98,8 +98,10 @@ func (e *Engine) newestCheckpoint(ctx context.Context, database layout.ID) (stri
 	}
 	best := floor.Checkpoint
 	hint, err := e.hint(ctx, database)
-	if err != nil {
+	if err != nil && !errors.Is(err, objstore.ErrNotExist) {
 		e.opts.Logger.Warn("the hint cannot be used; the start takes longer", "storage", e.Name(), "error", err)
+	}
+	if err != nil {
 		hint = e.listCheckpoints(ctx)
 	}
 	if hint == "" {

@@ -57,6 +57,7 @@ var (
 	_ store.Packer     = (*Engine)(nil)
 	_ store.BlobEngine = (*Engine)(nil)
 	_ store.Describer  = (*Engine)(nil)
+	_ store.Pacer      = (*Engine)(nil)
 )
 
 // Open opens a database; to write, it is made if it is not there, and whoever wrote

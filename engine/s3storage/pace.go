@@ -11,7 +11,7 @@ type pace struct {
 	last time.Time
 }
 
-// Gather returns how long transactions may gather before the next Append: until the
+// Gather implements store.Pacer: how long transactions may gather before the next Append: until the
 // window that the last one began is over.
 func (e *Engine) Gather() time.Duration {
 	e.pace.mu.Lock()
