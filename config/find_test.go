@@ -121,7 +121,7 @@ func TestFindStorageRefuses(t *testing.T) {
 		"zeo://h:1/main":                "zeo://h:1/main: a path follows the address: write ?storage=NAME",
 		"zeo://h:x":                     `zeo://h:x: invalid port ":x" after host`,
 		"demo:(a.fs)":                   "demo:(a.fs): write demo:(BASE)/(CHANGES)",
-		"demo:(http://x)/(a.fs)":        "demo:(http://x)/(a.fs): http://x: the scheme http is not known: there are file, zeo, postgres, mysql, sqlite, zconfig, memory and demo",
+		"demo:(http://x)/(a.fs)":        "demo:(http://x)/(a.fs): http://x: the scheme http is not known: there are file, zeo, postgres, mysql, sqlite, s3, s3dir, zconfig, memory and demo",
 		"testdata/find/zodb.conf#9":     `testdata/find/zodb.conf: there is no storage "9" (there are first, second, 3)`,
 		"testdata/bad/nothing.conf":     "testdata/bad/nothing.conf: there is no storage to serve (add a <filestorage>)",
 	} {
