@@ -52,6 +52,7 @@ func (e *Engine) bootFrom(ctx context.Context, database layout.ID) error {
 	}
 	e.mu.Lock()
 	e.st = st
+	e.forget() // together with that: who asks for changes must not miss what is skipped
 	e.mu.Unlock()
 	e.checkpoint = info
 	_, err = e.catchUp(ctx)
@@ -417,6 +418,7 @@ func (e *Engine) take(ctx context.Context, object []byte) error {
 	defer e.mu.Unlock()
 	e.st.apply(l, object, tables)
 	e.trimTail()
+	e.note(l)
 	return nil
 }
 

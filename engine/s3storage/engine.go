@@ -41,6 +41,7 @@ type Engine struct {
 	staged   stagedBlobs
 	cache    blobCache
 	lease    lease
+	news     news
 	pace     pace
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -64,6 +65,7 @@ var (
 // before is over. The engine owns opts.Objects from now on, also when it fails.
 func Open(ctx context.Context, opts Options) (*Engine, error) {
 	e := &Engine{opts: opts.withDefaults(), objects: opts.Objects, owner: layout.NewID(), wake: make(chan struct{}, 1)}
+	e.news.arrived = make(chan struct{}, 1)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := e.open(ctx); err != nil {
 		e.cancel()
@@ -81,6 +83,7 @@ func (e *Engine) open(ctx context.Context) error {
 		if err := e.boot(ctx); err != nil {
 			return err
 		}
+		e.news.changes, e.news.after = nil, e.st.last // what a Store begins with
 		return e.openBlobs()
 	}
 	if !e.opts.Manual {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -295,5 +296,51 @@ func TestDoubt(t *testing.T) {
 			t.Errorf("Settle = %v, %v; want %v", head, err, tid)
 		}
 		mustCommit(t, a, 2)
+	}
+}
+
+// A reader tells every change once it has read it, whichever way it came to know it.
+func TestChanges(t *testing.T) {
+	for _, behind := range []bool{false, true} {
+		w := newWorld()
+		a := w.open(t, w.bucket.Open("writer"), nil)
+		first := mustCommit(t, a, 1)
+		b := w.open(t, w.bucket.Open("reader"), func(o *Options) { o.ReadOnly = true })
+		if changes, head, err := b.Changes(t.Context(), first); err != nil || len(changes) != 0 || head != first {
+			t.Errorf("at first: %v, %v, %v", changes, head, err)
+		}
+		want := map[zodb.TID][]zodb.OID{}
+		for i := range zodb.OID(3) {
+			want[mustCommit(t, a, 1, 5+i)] = []zodb.OID{1, 5 + i}
+			if behind { // the log is gone before the reader looks
+				if err := a.Compact(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.pass(25 * time.Hour)
+				if err := a.Collect(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if n, err := b.Follow(t.Context()); err != nil || n == 0 {
+			t.Fatalf("Follow = %d, %v", n, err)
+		}
+		changes, head, err := b.Changes(t.Context(), first)
+		if last, _ := a.Head(); err != nil || head != last || len(changes) != len(want) {
+			t.Fatalf("behind %v: %v, %v, %v", behind, changes, head, err)
+		}
+		for _, c := range changes {
+			if !slices.Equal(c.OIDs, want[c.TID]) {
+				t.Errorf("behind %v: %v changed %v, want %v", behind, c.TID, c.OIDs, want[c.TID])
+			}
+		}
+		next := mustCommit(t, a, 9)
+		if _, err := b.Follow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		changes, _, err = b.Changes(t.Context(), head)
+		if err != nil || len(changes) != 1 || changes[0].TID != next {
+			t.Errorf("behind %v, then: %v, %v", behind, changes, err)
+		}
 	}
 }
