@@ -72,6 +72,7 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 		e.wg.Wait()
 		return nil, errors.Join(fmt.Errorf("%s: %w", e.Name(), err), opts.Objects.Close())
 	}
+	e.checkpoint.when, e.collectAt = e.opts.Elapsed(), e.opts.Elapsed()
 	if !opts.Manual {
 		e.wg.Go(e.keep)
 	}

@@ -2,6 +2,7 @@ package s3storage_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/zaridb/zari/engine/s3storage"
 	"github.com/zaridb/zari/engine/s3storage/objstore"
@@ -30,5 +31,6 @@ func TestContractServer(t *testing.T) {
 		}
 	}, s3storage.Options{})
 	h.Crash = nil // a client of a server cannot be cut off here
+	h.Patience = 2 * time.Minute
 	storagetest.Run(t, h)
 }
