@@ -29,7 +29,8 @@ import (
 //
 // The checker sees every change of the bucket. What it holds to be true:
 //
-//   - A slot has one content, until it is below the floor. Each follows on the one before.
+//   - A slot has one content, until it is below the floor. Each follows on the one before,
+//     and stays for the grace period.
 //   - What a writer was told is committed is in the log; what it was told is not never
 //     comes to be.
 //   - Whoever reads knows exactly what the log says up to the slot it has come to, and
@@ -81,6 +82,7 @@ type slot struct {
 	hash    layout.Hash
 	epoch   uint64
 	last    zodb.TID
+	at      int // the step it was written
 	records int // up to this one
 	txns    int
 }
@@ -237,6 +239,8 @@ func (m *model) changed(key string, body []byte) {
 	case strings.HasPrefix(key, layout.LogPrefix) && body == nil:
 		if n := slotOf(key); n >= m.floor {
 			m.fail("slot %d is deleted, and the floor is %d", n, m.floor)
+		} else if age := time.Duration(m.now-m.slots[n].at) * time.Second; age < modelGrace {
+			m.fail("slot %d is deleted after %v", n, age)
 		}
 	case strings.HasPrefix(key, layout.LogPrefix):
 		m.written(slotOf(key), body)
@@ -277,7 +281,7 @@ func (m *model) written(n uint64, body []byte) {
 		prev.txns++
 		body = rest
 	}
-	m.slots = append(m.slots, slot{layout.HashOf(body), l.Epoch, l.LastTID, prev.records, prev.txns})
+	m.slots = append(m.slots, slot{layout.HashOf(body), l.Epoch, l.LastTID, m.now, prev.records, prev.txns})
 }
 
 func (m *model) add(t *txnlog.Txn) {
