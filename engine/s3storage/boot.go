@@ -439,7 +439,7 @@ func (e *Engine) checkFloor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if floor.Slot > e.st.slot+1 && !plantedTrustHint {
+	if floor.Slot > e.st.slot+1 {
 		return fmt.Errorf("%w: slots below %d may be gone, and this is slot %d", errBehind, floor.Slot, e.st.slot)
 	}
 	return nil

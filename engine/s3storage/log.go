@@ -265,9 +265,6 @@ func (e *Engine) Check(t *txnlog.Txn) error {
 func (e *Engine) takeOver(ctx context.Context) error {
 	e.lock(&e.writeMu)
 	defer e.writeMu.Unlock()
-	if plantedNoFence && e.st.epoch > 0 {
-		return nil
-	}
 	for {
 		l := &layout.Log{
 			Kind: layout.Fence, Epoch: e.st.epoch + 1, LastTID: e.st.last, MaxOID: e.st.maxOID,

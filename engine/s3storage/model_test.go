@@ -75,6 +75,7 @@ type model struct {
 	token map[zodb.Token]bool // in the log
 	never map[zodb.Token]bool // were said not to be there
 	count map[string]int
+	hints [][]byte
 }
 
 // slot is what the checker knows of a slot of the log.
@@ -125,6 +126,7 @@ func newModel(seed uint64) *model {
 		m.actors = append(m.actors, behind, behind) // it has more to do
 	}
 	m.start("reader", m.reader)
+	m.start("old hints", m.oldHints)
 	return m
 }
 
@@ -230,6 +232,8 @@ func (m *model) options(name string, readOnly bool) Options {
 // changed sees every change of the bucket.
 func (m *model) changed(key string, body []byte) {
 	switch {
+	case key == layout.HintKey:
+		m.hints = append(m.hints, body)
 	case key == layout.FloorKey:
 		p, err := layout.DecodeFloor(body)
 		if err != nil || p.Slot < m.floor {
@@ -397,6 +401,17 @@ func (m *model) reader() {
 		m.scan(e, m.anyTID(), 5)
 		if m.rnd.IntN(20) == 0 {
 			e, seen = nil, 0 // the next one may begin with an old hint
+		}
+	}
+}
+
+// oldHints puts back what the hint has been: it is only a hint.
+func (m *model) oldHints() {
+	o := m.options("old hints", true)
+	for {
+		m.pause()
+		if len(m.hints) > 0 && m.rnd.IntN(100) == 0 {
+			_, _ = o.Objects.Put(context.Background(), layout.HintKey, m.hints[m.rnd.IntN(len(m.hints))], "")
 		}
 	}
 }

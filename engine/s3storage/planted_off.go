@@ -9,7 +9,5 @@ const (
 	plantedNewBytes    = false // what is put again is another object
 	plantedDeleteFirst = false // the floor is raised when everything is deleted
 	plantedNoGrace     = false // garbage is deleted at once
-	plantedTrustHint   = false // the floor is not looked at when the log ends
 	plantedStaleRuns   = false // runs of the index stay though their places are gone
-	plantedNoFence     = false // whoever opens goes on in the epoch that is
 )
