@@ -207,7 +207,7 @@ func (c *appender) next() []*commit {
 }
 
 // keepPace waits as long as the engine wants transactions to gather. c.mu is held.
-func (c *committer) keepPace() {
+func (c *appender) keepPace() {
 	p, ok := c.store.engine.(Pacer)
 	if !ok {
 		return
