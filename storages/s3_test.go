@@ -3,6 +3,7 @@ package storages
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zaridb/zari/config"
 	"github.com/zaridb/zari/storagetest"
@@ -34,26 +35,8 @@ func TestS3At(t *testing.T) {
 		t.Fatal(err)
 	}
 	var tids []zodb.TID
-	for i := range 3 {
-		txn, err := s.Begin(t.Context(), zodb.TxnMeta{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		serial := zodb.TID(0)
-		if i > 0 {
-			serial = tids[i-1]
-		}
-		if err := txn.Store(t.Context(), 0, serial, storagetest.Object(i)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := txn.Vote(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		tid, err := txn.Finish(t.Context(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tids = append(tids, tid)
+	for serial := zodb.TID(0); len(tids) < 3; tids = append(tids, serial) {
+		serial = writeRoot(t, s, serial)
 	}
 	at, err := OpenURL(t.Context(), where+"?at="+tids[1].String(), Options{})
 	if err != nil {
@@ -70,4 +53,61 @@ func TestS3At(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A server that only reads hears of what another one commits, in order.
+func TestS3Reader(t *testing.T) {
+	where := "s3dir://" + t.TempDir()
+	s, err := OpenURL(t.Context(), where, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	serial := writeRoot(t, s, 0)
+	reader, err := OpenURL(t.Context(), where, Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	heard := make(chan zodb.Change, 8)
+	w, _ := zodb.As[zodb.Watcher](reader)
+	after, stop := w.Observe(func(c zodb.Change) { heard <- c })
+	defer stop()
+	if after != serial {
+		t.Errorf("opened at %v, want %v", after, serial)
+	}
+	for range 2 {
+		serial = writeRoot(t, s, serial)
+		select {
+		case c := <-heard:
+			if c.TID != serial || len(c.OIDs) != 1 || c.OIDs[0] != 0 {
+				t.Errorf("heard of %v, want %v", c, serial)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("the reader hears nothing")
+		}
+		if rec, err := reader.LoadBefore(t.Context(), 0, zodb.MaxTID); err != nil || rec.Serial != serial {
+			t.Errorf("the root is %v, %v; want %v", rec.Serial, err, serial)
+		}
+	}
+}
+
+// writeRoot commits a new state of the root over that of serial.
+func writeRoot(t *testing.T, s zodb.Storage, serial zodb.TID) zodb.TID {
+	t.Helper()
+	txn, err := s.Begin(t.Context(), zodb.TxnMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := txn.Store(t.Context(), 0, serial, storagetest.Object(int(serial))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Vote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tid, err := txn.Finish(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tid
 }

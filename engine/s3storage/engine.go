@@ -59,6 +59,7 @@ var (
 	_ store.BlobEngine = (*Engine)(nil)
 	_ store.Describer  = (*Engine)(nil)
 	_ store.Pacer      = (*Engine)(nil)
+	_ store.Follower   = (*Engine)(nil)
 )
 
 // Open opens a database; to write, it is made if it is not there, and whoever wrote
