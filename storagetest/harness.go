@@ -60,6 +60,10 @@ type Harness struct {
 	// Seed makes the random choices. Default 1.
 	Seed uint64
 
+	// Cannot maps a test ("locks/Disjoint") to the reason why the medium cannot pass
+	// it. It is skipped: it would only wait in vain.
+	Cannot map[string]string
+
 	// Bugs maps a test ("undo/NotUndoable") to where its bug is reported. The
 	// test must fail: once it passes, the entry must go.
 	Bugs map[string]string

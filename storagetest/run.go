@@ -36,7 +36,7 @@ var groups = []group{
 // group/Test.
 func Run(t *testing.T, h Harness) {
 	h = h.withDefaults()
-	checkBugs(t, h)
+	checkNames(t, h)
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
 			for _, tt := range g.tests {
@@ -46,12 +46,14 @@ func Run(t *testing.T, h Harness) {
 	}
 }
 
-// checkBugs fails if a known bug names no test.
-func checkBugs(t testing.TB, h Harness) {
+// checkNames fails if a known bug, or what cannot be, names no test.
+func checkNames(t testing.TB, h Harness) {
 	t.Helper()
-	for name, where := range h.Bugs {
-		if _, _, ok := find(name); !ok {
-			t.Errorf("Harness.Bugs: there is no test %q (%s)", name, where)
+	for list, names := range map[string]map[string]string{"Bugs": h.Bugs, "Cannot": h.Cannot} {
+		for name, why := range names {
+			if _, _, ok := find(name); !ok {
+				t.Errorf("Harness.%s: there is no test %q (%s)", list, name, why)
+			}
 		}
 	}
 }
@@ -71,6 +73,9 @@ func find(name string) (group, test, bool) {
 // runKnown runs a test, which must fail if that is listed as a known bug.
 func runKnown(t testing.TB, h Harness, g group, tt test) {
 	name := g.name + "/" + tt.name
+	if why, ok := h.Cannot[name]; ok {
+		t.Skip(why)
+	}
 	where, known := h.Bugs[name]
 	if !known {
 		runTest(t, h, g, tt)

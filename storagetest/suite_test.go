@@ -47,9 +47,16 @@ func TestKnownBugs(t *testing.T) {
 		t.Errorf("a bug of a test that is skipped: %s", r.output())
 	}
 	h.Bugs = map[string]string{"undo/Simpel": "somewhere"}
-	r := record(t, "bugs", func(tb testing.TB) { checkBugs(tb, h) })
+	r := record(t, "bugs", func(tb testing.TB) { checkNames(tb, h) })
 	if !r.Failed() {
 		t.Error("a bug of a test that does not exist passes")
+	}
+	h.Bugs, h.Cannot = nil, map[string]string{"basic/Empty": "it is never empty", "basic/Emtpy": "likewise"}
+	if r := recorded(t, h, "basic/Empty"); r.Failed() || !r.Skipped() || !strings.Contains(r.output(), "it is never empty") {
+		t.Errorf("what cannot be: failed %v, skipped %v, %s", r.Failed(), r.Skipped(), r.output())
+	}
+	if r := record(t, "cannot", func(tb testing.TB) { checkNames(tb, h) }); !r.Failed() {
+		t.Error("a test that does not exist and cannot pass passes")
 	}
 }
 

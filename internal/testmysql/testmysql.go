@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/zaridb/zari/internal/memdir"
 )
 
 // Options are the settings of a server. The zero value is a fast one.
@@ -177,25 +179,13 @@ func prepare(opts Options) (*Server, error) {
 	return s, err
 }
 
-// tempDir makes the server's directory, in memory where that is possible and nothing
-// need be synced: a table is made of files, each synced whatever is configured.
+// tempDir makes the server's directory, in memory if nothing need be synced.
 func tempDir(opts Options) (string, error) {
 	const pattern = "zari-my-" // a short path: a socket's may have 107 bytes
-	if shm := "/dev/shm"; !opts.Fsync && free(shm) > 2<<30 {
-		if dir, err := os.MkdirTemp(shm, pattern); err == nil {
-			return dir, nil
-		}
+	if opts.Fsync {
+		return os.MkdirTemp("", pattern)
 	}
-	return os.MkdirTemp("", pattern)
-}
-
-// free returns how many bytes a file system has left.
-func free(path string) uint64 {
-	var s syscall.Statfs_t
-	if syscall.Statfs(path, &s) != nil {
-		return 0
-	}
-	return uint64(s.Bavail) * uint64(s.Bsize)
+	return memdir.Make(pattern)
 }
 
 // install makes the server's own tables.

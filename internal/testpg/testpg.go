@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/zaridb/zari/internal/memdir"
 )
 
 // Options are the settings of a server. The zero value is a fast one.
@@ -205,13 +207,22 @@ func prepare(opts Options) (*Server, error) {
 	if s.Port, err = freePort(); err != nil {
 		return nil, err
 	}
-	if s.Dir, err = os.MkdirTemp("", "zari-pg-"); err != nil { // a short path: a socket's may have 107 bytes
+	if s.Dir, err = tempDir(opts); err != nil {
 		return nil, err
 	}
 	if s.account != nil {
 		err = os.Chown(s.Dir, int(s.account.Uid), int(s.account.Gid))
 	}
 	return s, err
+}
+
+// tempDir makes the server's directory, in memory if nothing need be synced.
+func tempDir(opts Options) (string, error) {
+	const pattern = "zari-pg-" // a short path: a socket's may have 107 bytes
+	if opts.Fsync {
+		return os.MkdirTemp("", pattern)
+	}
+	return memdir.Make(pattern)
 }
 
 func (s *Server) data() string { return filepath.Join(s.Dir, "data") }

@@ -82,9 +82,9 @@ func harness(o sqlstorage.Options, blobs string) storagetest.Harness {
 		caps = storagetest.Without(caps, storagetest.CapUndoer)
 	}
 	var peer func(t testing.TB, s zodb.Storage) zodb.Storage
-	var bugs map[string]string
+	var cannot map[string]string
 	if o.Shared {
-		bugs = wholeDatabase(o.Form)
+		cannot = wholeDatabase(o.Form)
 		caps = append(caps, storagetest.CapSyncer)
 		peer = func(t testing.TB, s zodb.Storage) zodb.Storage {
 			d.mu.Lock()
@@ -96,7 +96,7 @@ func harness(o sqlstorage.Options, blobs string) storagetest.Harness {
 	return storagetest.Harness{
 		HistoryFree: o.Form == sqlstorage.Free,
 		Peer:        peer,
-		Bugs:        bugs,
+		Cannot:      cannot,
 
 		New:      func(t testing.TB) zodb.Storage { return d.open(t, t.TempDir(), false) },
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
@@ -113,17 +113,17 @@ func harness(o sqlstorage.Options, blobs string) storagetest.Harness {
 // finished.
 func wholeDatabase(form sqlstorage.Form) map[string]string {
 	const why = "SQLite's only lock is that of the whole database, which RelStorage takes when it votes"
-	bugs := make(map[string]string)
+	cannot := make(map[string]string)
 	for _, name := range []string{
 		"sync/Interleaved", "check_current/Shared", "pack/WhileVoted", "pack/WhileUndoVoted",
 		"locks/Disjoint", "locks/ConflictsKeepOnlyTheirs", "locks/Cancelled",
 	} {
-		bugs[name] = why
+		cannot[name] = why
 	}
 	if form == sqlstorage.Free {
-		delete(bugs, "pack/WhileUndoVoted") // there is no undo
+		delete(cannot, "pack/WhileUndoVoted") // there is no undo
 	}
-	return bugs
+	return cannot
 }
 
 func TestContract(t *testing.T) {
@@ -131,7 +131,7 @@ func TestContract(t *testing.T) {
 	t.Run("shared_blobs", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{}, "shared")) })
 	t.Run("shared", func(t *testing.T) {
 		if testing.Short() {
-			t.Skip("the tests that must fail wait long until they do")
+			t.Skip("left to the full run")
 		}
 		storagetest.Run(t, harness(sqlstorage.Options{Shared: true}, "shared"))
 	})
