@@ -39,7 +39,7 @@ func (d *database) drop(name string) {
 
 // url names a database for Zari.
 func (d *database) url(name string) string {
-	return "postgres://?" + url.Values{"dsn": {d.DSN(name)}, "keep_history": {"true"}}.Encode()
+	return "postgres://postgres@/" + name + "?" + url.Values{"host": {d.Dir}, "port": {strconv.Itoa(d.Port)}, "keep_history": {"true"}}.Encode()
 }
 
 // cpu returns the CPU seconds that all processes of PostgreSQL have taken, those
