@@ -22,7 +22,7 @@ type sharers struct {
 
 func (m *sharers) open(t testing.TB, db *memstorage.Shared, as store.Engine) zodb.Storage {
 	t.Helper()
-	s, err := store.Open(t.Context(), as, store.Options{Resolver: counters{}})
+	s, err := store.Open(t.Context(), as, store.Options{Resolver: Counters{}})
 	if err != nil {
 		t.Fatalf("store.Open: %v", err)
 	}
@@ -84,7 +84,7 @@ func sharedHarness(historyFree bool, f memstorage.Faults) Harness {
 		},
 		Over:  func(t testing.TB, wrap func(zodb.Storage) zodb.Storage) zodb.Storage { return wrap(create(t)) },
 		Caps:  Without(AllCaps(), CapPrefetcher),
-		Merge: counterMerge,
+		Merge: CountersMerge(),
 	}
 	if historyFree {
 		h.Caps, h.HistoryFree = Without(h.Caps, CapUndoer), true

@@ -1,7 +1,6 @@
 package storagetest
 
 import (
-	"fmt"
 	"sync"
 	"testing"
 
@@ -27,26 +26,9 @@ type readOnlyEngine struct{ *memstorage.Engine }
 
 func (readOnlyEngine) ReadOnly() bool { return true }
 
-// counters merges records of the form "counter N" as ZODB's Length does.
-type counters struct{}
-
-func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
-	var b, c, w int
-	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
-		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
-			return nil, false
-		}
-	}
-	return fmt.Appendf(nil, "counter %d", c+w-b), true
-}
-
-var counterMerge = &Merge{
-	Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
-}
-
 func (m *memory) open(t testing.TB, engine *memstorage.Engine, as store.Engine) zodb.Storage {
 	t.Helper()
-	s, err := store.Open(t.Context(), as, store.Options{Resolver: counters{}})
+	s, err := store.Open(t.Context(), as, store.Options{Resolver: Counters{}})
 	if err != nil {
 		t.Fatalf("store.Open: %v", err)
 	}
@@ -98,7 +80,7 @@ func harnessWith(opts memstorage.Options) Harness {
 		},
 		Over:  func(t testing.TB, wrap func(zodb.Storage) zodb.Storage) zodb.Storage { return wrap(m.with(t, opts)) },
 		Caps:  storeCaps,
-		Merge: counterMerge,
+		Merge: CountersMerge(),
 	}
 }
 

@@ -15,22 +15,9 @@ import (
 	"github.com/zaridb/zari/zodb"
 )
 
-// counters merges records of the form "counter N", as ZODB's Length does.
-type counters struct{}
-
-func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
-	var b, c, w int
-	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
-		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
-			return nil, false
-		}
-	}
-	return fmt.Appendf(nil, "counter %d", c+w-b), true
-}
-
 func counter(n int) []byte { return fmt.Appendf(nil, "counter %d", n) }
 
-var options = bases.Options{Resolver: counters{}}
+var options = bases.Options{Resolver: storagetest.Counters{}}
 
 func memory(t testing.TB) zodb.Storage { return bases.Memory(options)(t)(t, false) }
 

@@ -1,7 +1,6 @@
 package filestorage_test
 
 import (
-	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -20,26 +19,13 @@ type files struct {
 	paths map[zodb.Storage]string
 }
 
-// counters merges records of the form "counter N", as ZODB's Length does.
-type counters struct{}
-
-func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
-	var b, c, w int
-	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
-		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
-			return nil, false
-		}
-	}
-	return fmt.Appendf(nil, "counter %d", c+w-b), true
-}
-
 func (f *files) open(t testing.TB, path string, readOnly bool) zodb.Storage {
 	t.Helper()
 	engine, err := filestorage.Open(filestorage.Options{Path: path, FS: vfs.NoSync(vfs.OS()), BlobDir: filepath.Join(filepath.Dir(path), "blobs"), ReadOnly: readOnly})
 	if err != nil {
 		t.Fatalf("filestorage.Open: %v", err)
 	}
-	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+	s, err := store.Open(t.Context(), engine, store.Options{Resolver: storagetest.Counters{}})
 	if err != nil {
 		t.Fatalf("store.Open: %v", err)
 	}
@@ -67,9 +53,7 @@ func harness() storagetest.Harness {
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return f.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return f.reopen(t, s, true) },
 		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher),
-		Merge: &storagetest.Merge{
-			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
-		},
+		Merge:    storagetest.CountersMerge(),
 	}
 }
 
@@ -81,7 +65,7 @@ func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness()) }
 // memory: the histories must be equal.
 func TestLikeMemory(t *testing.T) {
 	memory := storagetest.Harness{New: func(t testing.TB) zodb.Storage {
-		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: counters{}})
+		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: storagetest.Counters{}})
 		if err != nil {
 			t.Fatalf("store.Open: %v", err)
 		}

@@ -1,7 +1,6 @@
 package s3storage_test
 
 import (
-	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -18,19 +17,6 @@ import (
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
 )
-
-// counters merges records of the form "counter N", as ZODB's Length does.
-type counters struct{}
-
-func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
-	var b, c, w int
-	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
-		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
-			return nil, false
-		}
-	}
-	return fmt.Appendf(nil, "counter %d", c+w-b), true
-}
 
 // place is where a storage under test lies.
 type place struct {
@@ -58,7 +44,7 @@ func (d *databases) open(t testing.TB, p place, readOnly bool) zodb.Storage {
 	if err != nil {
 		t.Fatalf("s3storage.Open: %v", err)
 	}
-	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+	s, err := store.Open(t.Context(), engine, store.Options{Resolver: storagetest.Counters{}})
 	if err != nil {
 		t.Fatalf("store.Open: %v", err)
 	}
@@ -105,9 +91,7 @@ func harness(bucket func(t testing.TB) func(t testing.TB) objstore.Store, opts s
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
 		Crash:    d.crash,
 		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher),
-		Merge: &storagetest.Merge{
-			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
-		},
+		Merge:    storagetest.CountersMerge(),
 	}
 }
 
@@ -146,7 +130,7 @@ func TestContractBusy(t *testing.T) { storagetest.Run(t, harness(inMemory, busy)
 // histories must be equal.
 func TestLikeMemory(t *testing.T) {
 	memory := storagetest.Harness{New: func(t testing.TB) zodb.Storage {
-		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: counters{}})
+		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: storagetest.Counters{}})
 		if err != nil {
 			t.Fatalf("store.Open: %v", err)
 		}

@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"path/filepath"
 	"sync"
@@ -102,19 +101,6 @@ func open(t testing.TB, opts client.Options) *client.Storage {
 	return s
 }
 
-// counters merges records of the form "counter N".
-type counters struct{}
-
-func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
-	var b, c, w int
-	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
-		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
-			return nil, false
-		}
-	}
-	return fmt.Appendf(nil, "counter %d", c+w-b), true
-}
-
 func memory(t testing.TB) zodb.Storage {
 	t.Helper()
 	dir, err := blobs.Open(vfs.OS(), filepath.Join(t.TempDir(), "blobs"), "")
@@ -136,7 +122,7 @@ func file(t testing.TB) zodb.Storage {
 
 func stored(t testing.TB, engine store.Engine) zodb.Storage {
 	t.Helper()
-	s, err := store.Open(context.Background(), engine, store.Options{Resolver: counters{}})
+	s, err := store.Open(context.Background(), engine, store.Options{Resolver: storagetest.Counters{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,10 +190,8 @@ func harness(codec wire.Codec, base func(testing.TB) zodb.Storage) storagetest.H
 			opts.BlobDir = filepath.Join(t.TempDir(), "cache")
 			return c.open(t, opts)
 		},
-		Caps: storagetest.Without(storagetest.AllCaps(), storagetest.CapAppender, storagetest.CapPrefetcher, storagetest.CapNoMerge),
-		Merge: &storagetest.Merge{
-			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
-		},
+		Caps:  storagetest.Without(storagetest.AllCaps(), storagetest.CapAppender, storagetest.CapPrefetcher, storagetest.CapNoMerge),
+		Merge: storagetest.CountersMerge(),
 		Bugs: map[string]string{
 			"undo/Log":         rewritten,
 			"iterate/Metadata": rewritten,

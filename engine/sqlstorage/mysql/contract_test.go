@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"bytes"
-	"fmt"
 	"sync"
 	"testing"
 
@@ -29,19 +28,6 @@ type place struct {
 	blobs string
 }
 
-// counters merges records of the form "counter N", as ZODB's Length does.
-type counters struct{}
-
-func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
-	var b, c, w int
-	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
-		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
-			return nil, false
-		}
-	}
-	return fmt.Appendf(nil, "counter %d", c+w-b), true
-}
-
 func (d *databases) open(t testing.TB, at place, readOnly bool) zodb.Storage {
 	t.Helper()
 	db, err := Open(t.Context(), at.opts)
@@ -55,7 +41,7 @@ func (d *databases) open(t testing.TB, at place, readOnly bool) zodb.Storage {
 	if err != nil {
 		t.Fatalf("sqlstorage.Open: %v", err)
 	}
-	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+	s, err := store.Open(t.Context(), engine, store.Options{Resolver: storagetest.Counters{}})
 	if err != nil {
 		t.Fatalf("store.Open: %v", err)
 	}
@@ -93,9 +79,7 @@ func harness(o sqlstorage.Options) storagetest.Harness {
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
 		Caps:     caps,
-		Merge: &storagetest.Merge{
-			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
-		},
+		Merge:    storagetest.CountersMerge(),
 	}
 	if o.Shared {
 		h.Peer = func(t testing.TB, s zodb.Storage) zodb.Storage {
@@ -131,7 +115,7 @@ func TestLikeMemory(t *testing.T) {
 		t.Skip("left to the full run")
 	}
 	memory := storagetest.Harness{New: func(t testing.TB) zodb.Storage {
-		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: counters{}})
+		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: storagetest.Counters{}})
 		if err != nil {
 			t.Fatalf("store.Open: %v", err)
 		}

@@ -1,7 +1,6 @@
 package postgres_test
 
 import (
-	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -27,19 +26,6 @@ type databases struct {
 	places map[zodb.Storage]place
 }
 
-// counters merges records of the form "counter N", as ZODB's Length does.
-type counters struct{}
-
-func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
-	var b, c, w int
-	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
-		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
-			return nil, false
-		}
-	}
-	return fmt.Appendf(nil, "counter %d", c+w-b), true
-}
-
 func (d *databases) open(t testing.TB, p place, readOnly bool) zodb.Storage {
 	t.Helper()
 	db, err := postgres.Open(t.Context(), postgres.Options{DSN: p.dsn, Shared: d.options.Shared})
@@ -53,7 +39,7 @@ func (d *databases) open(t testing.TB, p place, readOnly bool) zodb.Storage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+	s, err := store.Open(t.Context(), engine, store.Options{Resolver: storagetest.Counters{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,9 +85,7 @@ func harness(o sqlstorage.Options) storagetest.Harness {
 		},
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
-		Merge: &storagetest.Merge{
-			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
-		},
+		Merge:    storagetest.CountersMerge(),
 	}
 }
 
@@ -125,7 +109,7 @@ func TestLikeMemory(t *testing.T) {
 	for _, form := range forms {
 		memory := storagetest.Harness{HistoryFree: form == sqlstorage.Free, New: func(t testing.TB) zodb.Storage {
 			engine := memstorage.New(memstorage.Options{HistoryFree: form == sqlstorage.Free})
-			s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+			s, err := store.Open(t.Context(), engine, store.Options{Resolver: storagetest.Counters{}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package sqlite_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,19 +24,6 @@ type databases struct {
 	dirs map[zodb.Storage]string
 }
 
-// counters merges records of the form "counter N", as ZODB's Length does.
-type counters struct{}
-
-func (counters) Resolve(base, committed, wanted []byte) ([]byte, bool) {
-	var b, c, w int
-	for data, n := range map[*[]byte]*int{&base: &b, &committed: &c, &wanted: &w} {
-		if _, err := fmt.Sscanf(string(*data), "counter %d", n); err != nil {
-			return nil, false
-		}
-	}
-	return fmt.Appendf(nil, "counter %d", c+w-b), true
-}
-
 // unsynced makes tests fast.
 var unsynced = map[string]string{"synchronous": "off"}
 
@@ -54,7 +40,7 @@ func (d *databases) open(t testing.TB, dir string, readOnly bool) zodb.Storage {
 	if err != nil {
 		t.Fatalf("sqlstorage.Open: %v", err)
 	}
-	s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+	s, err := store.Open(t.Context(), engine, store.Options{Resolver: storagetest.Counters{}})
 	if err != nil {
 		t.Fatalf("store.Open: %v", err)
 	}
@@ -102,9 +88,7 @@ func harness(o sqlstorage.Options, blobs string) storagetest.Harness {
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
 		Caps:     caps,
-		Merge: &storagetest.Merge{
-			Base: []byte("counter 1"), A: []byte("counter 3"), B: []byte("counter 6"), Merged: []byte("counter 8"),
-		},
+		Merge:    storagetest.CountersMerge(),
 	}
 }
 
@@ -152,7 +136,7 @@ func TestLikeMemory(t *testing.T) {
 	for _, form := range forms {
 		memory := storagetest.Harness{HistoryFree: form == sqlstorage.Free, New: func(t testing.TB) zodb.Storage {
 			engine := memstorage.New(memstorage.Options{HistoryFree: form == sqlstorage.Free})
-			s, err := store.Open(t.Context(), engine, store.Options{Resolver: counters{}})
+			s, err := store.Open(t.Context(), engine, store.Options{Resolver: storagetest.Counters{}})
 			if err != nil {
 				t.Fatalf("store.Open: %v", err)
 			}
