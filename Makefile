@@ -18,7 +18,12 @@ ZARI_TOOLS ?= $(HOME)/.cache/zari/tools
 export ZARI_TOOLS
 
 # The packages whose work is concurrent: they are tested under the race detector too.
-RACE = ./store/... ./zeo/... ./engine/... ./storagetest/... ./internal/...
+RACE = ./store/... ./zeo/... ./engine/filestorage/... ./engine/memstorage/... ./engine/s3storage/... ./engine/sqlstorage \
+	./storagetest/... ./internal/...
+
+# Of the SQL databases it is the concurrent tests: whole contracts, each test with a database of its own, take too long.
+RACE_SQL       = ./engine/sqlstorage/sqlite ./engine/sqlstorage/postgres ./engine/sqlstorage/mysql
+RACE_SQL_TESTS = Contract//^(threads|race|locks|order|peer|watch)$$|Lock|Bank|Lost|Close|Lease
 
 FUZZ_SECONDS ?= 60
 JOBS         ?= 3
@@ -101,7 +106,8 @@ unit: $(VENV) servers tools ## go test ./..., the Go tests against Python includ
 race: $(VENV) servers tools ## the concurrent packages under the race detector (needs a C compiler)
 	@command -v $${CC:-cc} >/dev/null || { echo "The race detector needs a C compiler: apt install gcc libc6-dev"; exit 1; }
 	@mkdir -p var
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE) 2>&1 | tee var/race.log; status=$$?; \
+	{ CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE) && \
+		CGO_ENABLED=1 $(GO) test -race -short -timeout 20m -run '$(RACE_SQL_TESTS)' $(RACE_SQL); } 2>&1 | tee var/race.log; status=$$?; \
 		grep -E '^(ok|FAIL|--- FAIL|panic:)' var/race.log | sed 's/$$/ (race)/' >> $(SUMMARY); exit $$status
 
 fuzz: ## every fuzz target for a little while
