@@ -67,7 +67,7 @@ func (c conninfo) hosts() []string {
 // shows what is in it: passwords are.
 func parseConninfo(s string) (conninfo, error) {
 	if strings.ContainsRune(s, 0) {
-		return nil, errors.New("there is a null byte in it")
+		return nil, errNull
 	}
 	if name := strings.ToLower(s); strings.HasPrefix(name, "postgres://") || strings.HasPrefix(name, "postgresql://") {
 		return parseURI(s)
@@ -129,6 +129,9 @@ func parseURI(s string) (conninfo, error) {
 	u, err := parseAuthority(rest)
 	if err != nil {
 		return nil, err
+	}
+	if strings.Contains(query, "%00") {
+		return nil, errNull
 	}
 	options, err := url.ParseQuery(query)
 	if err != nil {

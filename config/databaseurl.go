@@ -19,10 +19,16 @@ type databaseURL struct {
 
 var errBadQuery = errors.New("what follows the question mark is not NAME=VALUE&NAME=VALUE, with special characters as %XX")
 
+// errNull is the answer to what no database can be told.
+var errNull = errors.New("there is a null byte in it")
+
 // parseAuthority reads the part of a URL from :// to the question mark. A message
 // never shows what is in it: passwords are.
 func parseAuthority(s string) (databaseURL, error) {
 	var u databaseURL
+	if strings.Contains(s, "%00") {
+		return u, errNull
+	}
 	authority, name, _ := strings.Cut(s, "/")
 	at := strings.LastIndexByte(authority, '@')
 	user, password, _ := strings.Cut(authority[:max(at, 0)], ":")
