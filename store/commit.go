@@ -208,24 +208,8 @@ func (c *appender) next() []*commit {
 
 // keepPace waits as long as the engine wants transactions to gather. c.mu is held.
 func (c *appender) keepPace() {
-	p, ok := c.store.engine.(Pacer)
-	if !ok {
-		return
-	}
-	d := p.Gather()
-	if d <= 0 {
-		return
-	}
-	over := false
-	timer := time.AfterFunc(d, func() {
-		c.mu.Lock()
-		over = true
-		c.mu.Unlock()
-		c.wake.Broadcast()
-	})
-	defer timer.Stop()
-	for !over && !c.closed {
-		c.wake.Wait()
+	if p, ok := c.store.engine.(Pacer); ok {
+		c.waitAtMost(p.Gather(), func() bool { return c.closed })
 	}
 }
 
@@ -234,21 +218,26 @@ func (c *appender) keepPace() {
 // clients that dawdle: who voted before the last append is not waited for. c.mu is
 // held.
 func (c *appender) gather() {
-	limit := min(c.took, maxGather)
-	if c.soon[0]+c.soon[1] <= 0 || limit <= 0 {
+	c.waitAtMost(min(c.took, maxGather), func() bool { return c.closed || c.soon[0]+c.soon[1] <= 0 })
+}
+
+// waitAtMost waits until done, which is asked whenever wake is signalled, but no longer
+// than d. c.mu is held.
+func (c *appender) waitAtMost(d time.Duration, done func() bool) {
+	if d <= 0 || done() {
 		return
 	}
-	late := false
-	timer := time.AfterFunc(limit, func() {
+	over := false // the timer may fire before the wait begins
+	timer := time.AfterFunc(d, func() {
 		c.mu.Lock()
-		late = true
+		over = true
 		c.mu.Unlock()
 		c.wake.Broadcast()
 	})
-	for !late && !c.closed && c.soon[0]+c.soon[1] > 0 {
+	defer timer.Stop()
+	for !over && !done() {
 		c.wake.Wait()
 	}
-	timer.Stop()
 }
 
 func (c *appender) votedNow() (epoch uint64) {
@@ -422,19 +411,9 @@ func (c *appender) abandon(commits []*commit) {
 
 // waitClosed waits for d and reports whether the store was closed meanwhile.
 func (c *appender) waitClosed(d time.Duration) bool {
-	over := false // the timer may fire before the wait begins
-	timer := time.AfterFunc(d, func() {
-		c.mu.Lock()
-		over = true
-		c.wake.Broadcast()
-		c.mu.Unlock()
-	})
-	defer timer.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.closed && !over {
-		c.wake.Wait()
-	}
+	c.waitAtMost(d, func() bool { return c.closed })
 	return c.closed
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -189,4 +190,32 @@ func exists(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// ReadChunks is Dialect.ReadBlob where blob_chunk holds the bytes themselves.
+func ReadChunks(ctx context.Context, d Dialect, oid, tid int64, w io.Writer) error {
+	found := false
+	err := d.Read(ctx, func(s Session) error {
+		if found { // Read tries once more, but w has got a part already
+			return fmt.Errorf("%s: the connection broke in the middle of a blob", d.Name())
+		}
+		for row, err := range s.Query(ctx, `SELECT chunk FROM blob_chunk WHERE zoid = ? AND tid = ? ORDER BY chunk_num`, oid, tid) {
+			if err != nil {
+				return err
+			}
+			var chunk []byte
+			if err := row.Scan(&chunk); err != nil {
+				return err
+			}
+			found = true
+			if _, err := w.Write(chunk); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = &zodb.NoObjectError{OID: zodb.OID(oid), Before: zodb.TID(tid) + 1}
+	}
+	return err
 }

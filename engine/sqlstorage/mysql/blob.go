@@ -47,29 +47,6 @@ func writeBlob(ctx context.Context, s *statements, blob sqlstorage.BlobRow) erro
 }
 
 // ReadBlob implements sqlstorage.Dialect.
-func (d *DB) ReadBlob(ctx context.Context, form sqlstorage.Form, oid, tid int64, w io.Writer) error {
-	found := false
-	err := d.Read(ctx, func(s sqlstorage.Session) error {
-		if found {
-			return fmt.Errorf("%s: the connection broke in the middle of a blob", d.name)
-		}
-		for r, err := range s.Query(ctx, "SELECT chunk FROM blob_chunk WHERE zoid=? AND tid=? ORDER BY chunk_num", oid, tid) {
-			if err != nil {
-				return err
-			}
-			var chunk []byte
-			if err := r.Scan(&chunk); err != nil {
-				return err
-			}
-			found = true
-			if _, err := w.Write(chunk); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil && !found {
-		err = &zodb.NoObjectError{OID: zodb.OID(oid), Before: zodb.TID(tid) + 1}
-	}
-	return err
+func (d *DB) ReadBlob(ctx context.Context, _ sqlstorage.Form, oid, tid int64, w io.Writer) error {
+	return sqlstorage.ReadChunks(ctx, d, oid, tid, w)
 }

@@ -67,7 +67,6 @@ const (
 	insertUndone = `INSERT INTO zari_undone (zoid, tid, from_tid) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`
 	dropBlob     = `DELETE FROM blob_chunk WHERE zoid = ?`
 	insertBlob   = `INSERT INTO blob_chunk (zoid, tid, chunk_num, chunk) VALUES (?, ?, 0, ?)`
-	selectBlob   = `SELECT chunk FROM blob_chunk WHERE zoid = ? AND tid = ? ORDER BY chunk_num`
 )
 
 // write writes a batch within a transaction.
@@ -157,27 +156,7 @@ func notNil(b []byte) []byte {
 
 // ReadBlob implements sqlstorage.Dialect.
 func (d *DB) ReadBlob(ctx context.Context, _ sqlstorage.Form, oid, tid int64, w io.Writer) error {
-	found := false
-	err := d.Read(ctx, func(s sqlstorage.Session) error {
-		for row, err := range s.Query(ctx, selectBlob, oid, tid) {
-			if err != nil {
-				return err
-			}
-			var chunk []byte
-			if err := row.Scan(&chunk); err != nil {
-				return err
-			}
-			found = true
-			if _, err := w.Write(chunk); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil && !found {
-		err = &zodb.NoObjectError{OID: zodb.OID(oid), Before: zodb.TID(tid) + 1}
-	}
-	return err
+	return sqlstorage.ReadChunks(ctx, d, oid, tid, w)
 }
 
 // Lease implements sqlstorage.Dialect with a lock on a file.
