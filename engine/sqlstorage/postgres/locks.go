@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -60,6 +61,15 @@ func (d *DB) lockSession(ctx context.Context, key int64, why string) (*pgx.Conn,
 	return nil, fmt.Errorf("%s: %s (advisory lock %d): %w", d.name, why, key, sqlstorage.ErrBusy)
 }
 
+// giveBack frees the lock before it ends the session: a server need not have ended one
+// when its client has, and the next to ask for the lock may be quick.
+func (h *held) giveBack(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", h.key) // where that fails the lock goes with the session
+	conn.Close(ctx)
+}
+
 // keep holds the session until it is told to stop: nothing is ever notified there, so
 // waiting ends when the session does.
 func (h *held) keep(life context.Context, conn *pgx.Conn) {
@@ -69,10 +79,11 @@ func (h *held) keep(life context.Context, conn *pgx.Conn) {
 				break
 			}
 		}
-		conn.Close(context.Background()) // the lock goes with it
 		if life.Err() != nil {
+			h.giveBack(conn)
 			return
 		}
+		conn.Close(context.Background()) // the lock goes with it
 		var err error
 		if conn, err = h.db.lockSession(life, h.key, "lost"); err != nil {
 			return // somebody else has it, or the server is gone for good: the epoch tells
