@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/zaridb/zari/zeo/wire"
@@ -11,20 +10,6 @@ import (
 
 func typeError(format string, args ...any) error {
 	return wire.NewPyError(wire.TypeError, fmt.Sprintf(format, args...))
-}
-
-// textOrBytes returns a copy of argument i, which is bytes, or the text that
-// Python 2 clients send for them.
-func textOrBytes(m *wire.Message, i int) ([]byte, error) {
-	b, err := m.Bytes(i)
-	if err != nil {
-		text, textErr := m.Text(i)
-		if textErr != nil {
-			return nil, err
-		}
-		return []byte(text), nil
-	}
-	return bytes.Clone(b), nil
 }
 
 // oidSerial reads the arguments (oid, serial, ...). None, or an empty text, is the
@@ -38,7 +23,7 @@ func oidSerial(m *wire.Message) (zodb.OID, zodb.TID, error) {
 	if m.IsNone(1) {
 		return oid, 0, nil
 	}
-	b, err := textOrBytes(m, 1)
+	b, err := m.TextOrBytes(1)
 	if err != nil || len(b) == 0 {
 		return oid, 0, err
 	}

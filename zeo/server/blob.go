@@ -52,7 +52,7 @@ func storeBlobStart(x *session, m *wire.Message) (any, error) {
 }
 
 func storeBlobChunk(x *session, m *wire.Message) (any, error) {
-	chunk, err := textOrBytes(m, 0)
+	chunk, err := m.TextOrBytes(0)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func restoreBlobEnd(x *session, m *wire.Message) (any, error) {
 		if err != nil {
 			return err
 		}
-		data, err := textOrBytes(m, 1)
+		data, err := m.TextOrBytes(1)
 		if err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (x *session) storeBlob(m *wire.Message, idArg int, path string) error {
 	if err != nil {
 		return err
 	}
-	data, err := textOrBytes(m, 2)
+	data, err := m.TextOrBytes(2)
 	if err != nil {
 		return err
 	}

@@ -215,12 +215,24 @@ func (h *hub) flushSoon() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.flushing, h.flushed = false, time.Now()
-		for s := range h.sessions {
-			if s.out.pending() > 0 {
-				s.out.signal()
-			}
+		if h.flushOverdue(h.flushed.Add(-flushPause)) {
+			h.flushSoon()
 		}
 	})
+}
+
+// flushOverdue makes the writers send what waits on connections where nothing was sent
+// since then, and reports whether any is left: a client that is busy gets
+// invalidations with its next answer. h.mu is held.
+func (h *hub) flushOverdue(then time.Time) (left bool) {
+	for s := range h.sessions {
+		waiting, overdue := s.out.waits(then)
+		if overdue {
+			s.out.signal()
+		}
+		left = left || waiting && !overdue
+	}
+	return left
 }
 
 // join adds a session, which hears of all changes after the view that answer

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/zaridb/zari/zodb"
 )
@@ -33,6 +34,7 @@ type outbox struct {
 	spare   []byte // the buffer written last, to be used again
 	writing bool
 	closed  bool
+	wrote   time.Time // when a write began last
 
 	view atomic.Uint64 // changed under mu
 }
@@ -73,6 +75,7 @@ func (o *outbox) flush() {
 		buf := o.buf
 		o.buf, o.spare = o.spare[:0], nil
 		o.writing = true
+		o.wrote = time.Now()
 		o.mu.Unlock()
 		_, err := o.conn.Write(buf)
 		o.mu.Lock()
@@ -97,6 +100,15 @@ func (o *outbox) flushAndWait() {
 	for len(o.buf) > highWater && !o.closed {
 		o.drained.Wait()
 	}
+}
+
+// waits reports whether frames wait, and whether they should be sent now: nothing has
+// been since then, so that no answer of late has taken any along.
+func (o *outbox) waits(then time.Time) (waiting, overdue bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	waiting = len(o.buf) > 0
+	return waiting, waiting && o.wrote.Before(then)
 }
 
 // pending returns how many bytes wait to be sent.

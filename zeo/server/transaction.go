@@ -134,10 +134,10 @@ func tpcBegin(x *session, m *wire.Message) (any, error) {
 }
 
 func txnMeta(m *wire.Message) (meta zodb.TxnMeta, err error) {
-	if meta.User, err = textOrBytes(m, 1); err != nil {
+	if meta.User, err = m.TextOrBytes(1); err != nil {
 		return meta, err
 	}
-	if meta.Description, err = textOrBytes(m, 2); err != nil {
+	if meta.Description, err = m.TextOrBytes(2); err != nil {
 		return meta, err
 	}
 	if meta.Extension, err = m.Extension(3); err != nil {
@@ -147,7 +147,7 @@ func txnMeta(m *wire.Message) (meta zodb.TxnMeta, err error) {
 		return meta, err
 	}
 	if !m.IsNone(5) {
-		status, err := textOrBytes(m, 5)
+		status, err := m.TextOrBytes(5)
 		if err != nil || len(status) != 1 {
 			return meta, typeError("status is one character")
 		}

@@ -19,7 +19,7 @@ func storea(x *session, m *wire.Message) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := textOrBytes(m, 2)
+	data, err := m.TextOrBytes(2)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func undoa(x *session, m *wire.Message) (any, error) {
 	if !ok {
 		return nil, errors.ErrUnsupported
 	}
-	name, err := textOrBytes(m, 0)
+	name, err := m.TextOrBytes(0)
 	if err != nil {
 		return nil, err
 	}

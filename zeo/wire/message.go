@@ -139,6 +139,16 @@ func (m *Message) Bytes(i int) ([]byte, error) {
 	return v.raw, nil
 }
 
+// TextOrBytes returns a copy of argument i, which is bytes, or the text that Python 2
+// clients send for them.
+func (m *Message) TextOrBytes(i int) ([]byte, error) {
+	v := m.arg(i)
+	if v == nil || (v.Kind != Bytes && v.Kind != ByteText && v.Kind != Text) {
+		return nil, typeError(i, "bytes", v)
+	}
+	return append([]byte{}, v.raw...), nil
+}
+
 // OptBytes is Bytes where None stands for nil.
 func (m *Message) OptBytes(i int) ([]byte, error) {
 	if m.IsNone(i) {

@@ -77,12 +77,3 @@ func parseVoteConflict(d *pickle.Dict) (k zodb.Conflict, err error) {
 	k.Data = append([]byte{}, data...)
 	return k, nil
 }
-
-// TextOrBytes returns a copy of argument i, which is bytes, or text for them.
-func (m *Message) TextOrBytes(i int) ([]byte, error) {
-	v := m.arg(i)
-	if v == nil || (v.Kind != Bytes && v.Kind != ByteText && v.Kind != Text) {
-		return nil, typeError(i, "bytes", v)
-	}
-	return append([]byte{}, v.raw...), nil
-}
