@@ -83,7 +83,7 @@ func (w *work) inject() {
 // creates the new file, and before it syncs it for the first time. Later it holds
 // a lock that everybody waits for.
 func (w *work) before(op vfs.Op, name string) {
-	if !strings.HasSuffix(name, ".pack") {
+	if !strings.HasSuffix(name, "Data.fs.pack") { // nor the index of the new file
 		return
 	}
 	switch {
