@@ -96,7 +96,7 @@ func (s stats) wantAll(t *testing.T) {
 // watch ends the tests with all stacks if a round never ends. Time stands still
 // inside of a round, so it must be watched from outside.
 func watch(seed uint64) (stop func()) {
-	timer := time.AfterFunc(30*time.Second, func() {
+	timer := time.AfterFunc(5*time.Minute, func() {
 		buf := make([]byte, 1<<20)
 		panic(fmt.Sprintf("seed %d does not end\n%s", seed, buf[:runtime.Stack(buf, true)]))
 	})
