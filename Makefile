@@ -36,11 +36,10 @@ endif
 export ZARI_PYTHON
 export PYTHONDONTWRITEBYTECODE = 1
 
-UPSTREAM = $(ZARI_PYTHON) -u interop/upstream/run.py --jobs $(JOBS) \
-	--list interop/upstream/tests.txt --list interop/upstream/loaddelayed.txt
+UPSTREAM = $(ZARI_PYTHON) -u interop/upstream/run.py --jobs $(JOBS)
 
-UPSTREAM_SQL = $(ZARI_PYTHON) -u interop/upstream/run.py --jobs $(JOBS) --server 'bin/zari serve -C {conf}' \
-	--storage sqlite --storage sqlite-free --storage postgresql --storage postgresql-free
+UPSTREAM_SQL = $(UPSTREAM) --server 'bin/zari serve -C {conf}' \
+	$(foreach kind,sqlite postgresql mysql,--storage $(kind) --storage $(kind)-free)
 
 SUMMARY = var/test-summary.txt
 
@@ -122,7 +121,7 @@ upstream-sql: $(VENV) servers build ## a choice of them over SQL databases in pl
 	@$(UPSTREAM_SQL) --list interop/upstream/tests-sql.txt --codec Z --summary $(SUMMARY)
 
 upstream-sql-all: $(VENV) servers build ## all of them over SQL databases, with and without history
-	@$(UPSTREAM_SQL) --list interop/upstream/tests.txt --list interop/upstream/loaddelayed.txt
+	@$(UPSTREAM_SQL)
 
 upstream-runzeo: $(VENV) ## the same against Python's own server: is the runner right?
 	$(UPSTREAM) --server runzeo --exceptions interop/upstream/exceptions-runzeo.txt

@@ -18,7 +18,7 @@ import ZODB.utils
 from ZODB.FileStorage import FileStorage
 
 import external
-import sql
+import storages
 
 z64 = b'\0' * 8
 REPLY_LIMIT = 10  # seconds to wait for any frame
@@ -140,7 +140,7 @@ class Adapted(unittest.TestCase):
             wire = self.connect(server)
             self.assertEqual(wire.greet(answer), CODEC)
             self.assertEqual(wire.call('register', '1', False), z64)
-            self.assertEqual(wire.call('get_info')['supportsUndo'], True)
+            self.assertEqual(wire.call('get_info')['supportsUndo'], storages.keeps_history())
 
     def test_msgid_is_echoed_verbatim(self):
         wire = self.connect(self.serve()).register()
@@ -198,7 +198,7 @@ class Adapted(unittest.TestCase):
 
     def _tids(self, path):
         """Open a file with Python's FileStorage, which needs its lock, and return the tids in it."""
-        storage = FileStorage(sql.as_file(path))
+        storage = FileStorage(storages.as_file(path))
         tids = [txn.tid for txn in storage.iterator()]
         storage.close()
         return tids
@@ -220,7 +220,7 @@ class Adapted(unittest.TestCase):
         wire = self.connect(again).register()
         self.assertEqual(wire.call('loadBefore', z64, ZODB.utils.maxtid), (b'state 20', serial, None))
         again.stop()
-        self.assertEqual(self._tids('Data.fs'), done)
+        self.assertEqual(self._tids('Data.fs'), done if storages.keeps_history() else done[-1:])
 
     def test_logrotate_on_sigusr2(self):
         server = self.serve('<mappingstorage>\n</mappingstorage>', log='server.log')

@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 
-import sql
+import storages
 
 START_LIMIT = 30  # seconds from start to a listening socket
 STOP_LIMIT = 15  # seconds from SIGTERM to the end of the process
@@ -134,7 +134,7 @@ class Server:
     def _start(self, address, limit):
         fd, conf = tempfile.mkstemp('.conf', 'zeo-', _settings['scratch'])
         with os.fdopen(fd, 'w') as f:
-            f.write(sql.in_sql(finished_conf(self.conf, address, _settings['msgpack'])))
+            f.write(storages.in_place(finished_conf(self.conf, address, _settings['msgpack'])))
         self.output = conf[:-5] + '.out'
         command = [word.replace('{conf}', conf) for word in _settings['command']]
         with open(self.output, 'wb') as out:
@@ -201,7 +201,7 @@ class Server:
         """Remove the files of every file storage in the configuration."""
         for section in re.findall(r'<filestorage.*?</filestorage>', self.conf, re.S | re.I):
             for path in re.findall(r'^\s*path\s+(\S+)', section, re.M):
-                sql.forget(path)
+                storages.forget(path)
                 for name in [path, *glob.glob(glob.escape(path) + '.*')]:
                     if os.path.isfile(name):
                         os.remove(name)

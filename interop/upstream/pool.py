@@ -20,28 +20,37 @@ import traceback
 import unittest
 
 import external
-import sql
+import storages
 
 PORTS = 1000  # ports for each child that runs at the same time
 FIRST_PORT, LAST_PORT = 10000, 20000  # below what the kernel gives to outgoing connections
 
 
-class Result:
-    """How a test ended: outcome is 'passed', 'failed', 'skipped' or 'timeout'; detail says why; seconds it took."""
+class Task:
+    """A test to be run, and what its files become: a storages.Storage, or None."""
 
-    def __init__(self, name, outcome, detail, seconds):
-        self.name = name
+    def __init__(self, test, storage):
+        self.test = test
+        self.storage = storage
+
+
+class Result:
+    """How a task ended: outcome is 'passed', 'failed', 'skipped' or 'timeout'; detail says why; seconds it took."""
+
+    def __init__(self, task, outcome, detail, seconds):
+        self.task = task
+        self.name = task.test.name
         self.outcome = outcome
         self.detail = detail
         self.seconds = seconds
 
 
-def run(tests, jobs, limit):
-    """Run tests, jobs at a time, each for at most limit seconds, and yield a Result for each as it ends."""
+def run(tasks, jobs, limit):
+    """Run tasks, jobs at a time, each for at most limit seconds, and yield a Result for each as it ends."""
     gc.collect()
     gc.freeze()
     base = random.SystemRandom().randrange(FIRST_PORT, LAST_PORT - jobs * PORTS, PORTS)
-    waiting, children = list(reversed(tests)), {}
+    waiting, children = list(reversed(tasks)), {}
     slots = list(range(jobs))
     try:
         while waiting or children:
@@ -67,10 +76,10 @@ def _ended(children):
 
 
 class Child:
-    """A forked process that runs one test."""
+    """A forked process that runs one task."""
 
-    def __init__(self, test, slot, first_port, limit):
-        self.test = test
+    def __init__(self, task, slot, first_port, limit):
+        self.task = task
         self.slot = slot
         self.started = time.monotonic()
         self.deadline = self.started + limit
@@ -81,7 +90,7 @@ class Child:
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self.pipe)
-            _child(test, self.dir, write, first_port)
+            _child(task, self.dir, write, first_port)
         os.close(write)
 
     def read(self):
@@ -99,11 +108,11 @@ class Child:
         output = self._output()
         self.destroy()
         if late:
-            return Result(self.test.name, 'timeout', 'still running after %d s\n%s' % (self.limit, output), seconds)
+            return Result(self.task, 'timeout', 'still running after %d s\n%s' % (self.limit, output), seconds)
         if not self.said:
-            return Result(self.test.name, 'failed', 'the test process died\n' + output, seconds)
+            return Result(self.task, 'failed', 'the test process died\n' + output, seconds)
         outcome, detail = json.loads(self.said)
-        return Result(self.test.name, outcome, detail + '\n' + output, seconds)
+        return Result(self.task, outcome, detail + '\n' + output, seconds)
 
     def _ask_where_it_stands(self):
         os.kill(self.pid, signal.SIGUSR1)
@@ -128,8 +137,8 @@ class Child:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def _child(test, scratch, pipe, first_port):
-    """Run test and end the process: in the child only."""
+def _child(task, scratch, pipe, first_port):
+    """Run a task and end the process: in the child only."""
     try:
         os.setpgid(0, 0)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -142,9 +151,10 @@ def _child(test, scratch, pipe, first_port):
         os.chdir(os.path.join(scratch, 'work'))
         tempfile.tempdir = os.getcwd()
         # Neighbouring tests must not meet the last one's ports: sockets linger after a close.
-        start = random.Random(test.name).randrange(PORTS // 2)
+        start = random.Random(task.test.name).randrange(PORTS // 2)
         external.use(scratch, iter(range(first_port + start, first_port + PORTS)))
-        said = _run(test)
+        storages.use(task.storage)
+        said = _run(task.test)
     except BaseException:
         said = 'failed', traceback.format_exc()
     sys.stdout.flush()
@@ -174,7 +184,7 @@ def _run(test):
         test.case.run(result)
     finally:
         external.stop_all()
-        sql.forget_all()
+        storages.forget_all()
     for _, text in result.errors + result.failures:
         return 'failed', text
     if external.unclean:

@@ -5,12 +5,11 @@
     python interop/upstream/run.py --storage sqlite --storage postgresql-free
     python interop/upstream/run.py --codec M --only 'testZEO.FileStorageTests.*'
 
-Every test of a list must pass, with each codec. A test that fails is run again, alone; one that passes then is counted as
-passed and named as flaky. Exceptions are tests known not to pass, with a reason; one that passes is an error, so that the
-list stays true. The last line reads "upstream: N passed, N failed".
+Every test of a list must pass, with each codec and on each storage. A test that fails is run again, alone; one that passes then
+is counted as passed and named as flaky. Exceptions are tests known not to pass, with a reason; one that passes is an error, and
+so is one that no test is meant by, so that the list stays true. The last line reads "upstream: N passed, N failed".
 """
 import argparse
-import contextlib
 import ctypes
 import fnmatch
 import os
@@ -25,9 +24,8 @@ import warnings
 sys.dont_write_bytecode = True  # the tree stays as it is
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import sql
+import storages
 
-STORAGES = [kind + form for kind in sql.KINDS for form in ('', '-free')]
 CODECS = {'Z': 'pickle', 'M': 'msgpack'}
 
 
@@ -36,13 +34,13 @@ def arguments():
     p.add_argument('--server', default='bin/zari serve -C {conf}',
                    help='the command that serves a configuration file {conf}; "runzeo" is Python\'s own server')
     p.add_argument('--codec', choices=['Z', 'M', 'ZM'], default='ZM', help='pickle, msgpack, or one after the other')
-    p.add_argument('--storage', action='append', choices=STORAGES,
-                   help='put databases of this kind in the place of files, -free without history; may be given again')
+    p.add_argument('--storage', action='append', choices=storages.NAMES, default=[],
+                   help='put storages of this kind in the place of files, -free without history; may be given again')
     p.add_argument('--jobs', type=int, default=3, help='tests at a time')
     p.add_argument('--limit', type=int, default=240, help='seconds for a test')
     p.add_argument('--list', action='append', help='file of test names (default: tests.txt and loaddelayed.txt); may be given again')
-    p.add_argument('--exceptions', action='append', help='file of tests known not to pass (default: exceptions.txt and, with --storage, '
-                   'exceptions-sql.txt); may be given again')
+    p.add_argument('--exceptions', action='append', help='file of tests known not to pass (default: exceptions.txt and that of the '
+                   'storage); may be given again')
     p.add_argument('--only', action='append', default=[], help='shell pattern of test names; may be given again')
     p.add_argument('--no-retry', action='store_true', help='do not run failed tests again')
     p.add_argument('--summary', help='file to which the last lines are added')
@@ -53,7 +51,7 @@ def arguments():
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))  # an orderly end: no test and no server stays behind
     args = arguments()
-    if not args.catalogue and (len(args.codec) > 1 or len(args.storage or []) > 1):
+    if not args.catalogue and len(args.codec) > 1:
         return each(args)
     codec = args.codec[0]
     # Read by test modules while they are imported, which is why a codec needs a process of its own.
@@ -66,23 +64,23 @@ def main():
     import external
     import pool
 
-    with tempfile.TemporaryDirectory(prefix='zari-upstream-') as scratch, storage(args) as kind:
-        external.install(server_command(args.server), codec == 'M', scratch, iter(()), insist=args.server == 'runzeo')
+    command = server_command(args.server)
+    with tempfile.TemporaryDirectory(prefix='zari-upstream-') as scratch, storages.started(args.storage, command[0]) as places:
+        external.install(command, codec == 'M', scratch, iter(()), insist=args.server == 'runzeo')
         tests = catalogue.load()
         if args.catalogue:
             print('\n'.join(sorted(tests)))
             return 0
-        names = wanted(args, catalogue)
-        found = {name: catalogue.find(tests, name) for name in names}
-        report = Report(codec, kind, known(args, catalogue), len(names))
-        report.missing = [name for name in names if found[name] is None]
-        present = [test for test in found.values() if test]
-        for result in pool.run(present, args.jobs, args.limit):
-            report.add(result)
-        again = [] if args.no_retry else [t for t in present if t.name in report.failed and not report.reason(t.name)]
-        for result in pool.run(again, 1, args.limit):
-            report.retried(result)
-    return report.finish()
+        found = {name: catalogue.find(tests, name) for name in wanted(args, catalogue)}
+        reports = {place: Report(codec, place, known(args, catalogue, place), found) for place in places or [None]}
+        tasks = [pool.Task(test, place) for place in reports for test in found.values() if test]
+        for result in pool.run(tasks, args.jobs, args.limit):
+            reports[result.task.storage].add(result)
+        again = [task for task in tasks if reports[task.storage].is_surprise(task.test.name)]
+        for result in pool.run([] if args.no_retry else again, 1, args.limit):
+            reports[result.task.storage].retried(result)
+    counts = [report.finish(whole=not args.list and not args.only) for report in reports.values()]
+    return total(args, counts)
 
 
 def heed_permissions():
@@ -102,40 +100,17 @@ def heed_permissions():
     os.execv(sys.executable, [sys.executable, '-u', *sys.argv])
 
 
-@contextlib.contextmanager
-def storage(args):
-    """Have tests use what --storage says while the block runs, which is told the name of it."""
-    if not args.storage:
-        yield 'file'
-        return
-    name = args.storage[0]
-    kind, _, free = name.partition('-')
-    zari = server_command(args.server)[0]
-    if kind != 'postgresql':
-        sql.use(kind, not free, zari)
-        yield name
-        return
-    server = sql.Postgres()
-    try:
-        sql.use(kind, not free, zari, server.start())
-        yield name
-    finally:
-        server.stop()
-
-
-def known(args, catalogue):
+def known(args, catalogue, storage):
     """Return the exceptions that hold."""
-    paths = args.exceptions or [os.path.join(HERE, n) for n in ['exceptions.txt'] + ['exceptions-sql.txt'] * bool(args.storage)]
+    paths = args.exceptions or [os.path.join(HERE, n) for n in ['exceptions.txt'] + ([storage.kind.exceptions] if storage else [])]
     return [row for path in paths for row in catalogue.read_exceptions(path)]
 
 
 def each(args):
-    """Run this program once for each storage and codec and add up."""
-    statuses, counts = [], []
-    runs = [(kind, codec) for kind in args.storage or [None] for codec in args.codec]
-    for kind, codec in runs:
-        argv = [sys.executable, '-u', os.path.abspath(__file__), *without_storage(sys.argv[1:]), '--codec', codec]
-        argv += ['--storage', kind] if kind else []
+    """Run this program once for each codec and add up."""
+    counts = []
+    for codec in args.codec:
+        argv = [sys.executable, '-u', os.path.abspath(__file__), *sys.argv[1:], '--codec', codec, '--summary', os.devnull]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as p:
             try:
                 for line in p.stdout:
@@ -143,27 +118,22 @@ def each(args):
             except SystemExit:
                 p.terminate()
                 raise
-        statuses.append(p.returncode)
         words = line.replace(',', '').split()
         counts.append((int(words[1]), int(words[3])) if line.startswith('upstream: ') else (0, 1))
-    total = 'upstream: %d passed, %d failed' % tuple(map(sum, zip(*counts)))
+    return total(args, counts)
+
+
+def total(args, counts):
+    """Print the last line for these pairs (passed, failed), and return the exit status."""
+    passed, failed = map(sum, zip(*counts))
+    line = 'upstream: %d passed, %d failed' % (passed, failed)
     if args.storage:
-        total += ' (%s)' % ', '.join(args.storage)
-    print(total)
+        line += ' (%s)' % ', '.join(args.storage)
+    print(line, flush=True)
     if args.summary:
         with open(args.summary, 'a') as f:
-            print(total, file=f)
-    return max(statuses)
-
-
-def without_storage(argv):
-    """Return argv without its options --storage."""
-    kept, skip = [], False
-    for word in argv:
-        if not skip and word != '--storage' and not word.startswith('--storage='):
-            kept.append(word)
-        skip = word == '--storage'
-    return kept
+            print(line, file=f)
+    return 1 if failed else 0
 
 
 def server_command(text):
@@ -193,46 +163,52 @@ def brief(detail):
 
 
 class Report:
-    """Counts, and prints what went wrong as it goes."""
+    """Counts what happens on one storage, and prints what goes wrong as it goes."""
 
-    def __init__(self, codec, storage, exceptions, total):
-        self.codec = codec
-        self.storage = storage
-        self.exceptions = exceptions
-        self.total = total
-        self.started = time.monotonic()
-        self.passed, self.failed, self.flaky, self.missing = set(), {}, [], []
+    def __init__(self, codec, storage, exceptions, found):
+        self.name = storage.name if storage else 'file'
+        self.title = '%s, %s' % (self.name, CODECS[codec])
+        self.total = len(found)
+        self.missing = [name for name, test in found.items() if not test]
+        places = '*', codec, self.name, 'free' if storage and not storage.history else self.name
+        self.exceptions = [row for row in exceptions if row[1] in places]
+        self.passed, self.failed, self.flaky = set(), {}, []
+        self.began, self.ended = float('inf'), 0
 
     def reason(self, name):
         """Return why name is expected to fail, or ''."""
-        for pattern, where, reason in self.exceptions:
-            if where in ('*', self.codec, self.storage, self.storage.partition('-')[2]) and pattern.fullmatch(name):
-                return reason
-        return ''
+        return next((reason for pattern, _, reason in self.exceptions if pattern.fullmatch(name)), '')
+
+    def is_surprise(self, name):
+        """Tell whether name has failed, and no exception says so."""
+        return name in self.failed and not self.reason(name)
 
     def add(self, result):
+        now = time.monotonic()
+        self.began, self.ended = min(self.began, now - result.seconds), now
         if result.outcome == 'passed':
             self.passed.add(result.name)
         else:
             self.failed[result.name] = result
+        if self.is_surprise(result.name):
+            print('%s %s (%s): %s' % (result.outcome.upper(), result.name, self.title, brief(result.detail)), flush=True)
         done = len(self.passed) + len(self.failed)
-        if result.outcome != 'passed' and not self.reason(result.name):
-            why = brief(result.detail)
-            print('%s %s (%s): %s' % (result.outcome.upper(), result.name, CODECS[self.codec], why), flush=True)
         if done % 50 == 0:
-            print('... %d of %d, %d s' % (done, self.total, time.monotonic() - self.started), flush=True)
+            print('... %s: %d of %d, %d s' % (self.title, done, self.total, now - self.began), flush=True)
 
     def retried(self, result):
         if result.outcome == 'passed':
             self.flaky.append(self.failed.pop(result.name))
             self.passed.add(result.name)
 
-    def finish(self):
-        """Print the summary and return the exit status."""
+    def finish(self, whole):
+        """Print the summary and return how many passed and failed. whole: all exceptions must have been met."""
+        names = [*self.passed, *self.failed, *self.missing]
         expected = [name for name in [*self.failed, *self.missing] if self.reason(name)]
         surprises = sorted(name for name in self.passed if self.reason(name))
-        failures = sorted(name for name in self.failed if not self.reason(name))
+        failures = sorted(filter(self.is_surprise, self.failed))
         missing = sorted(name for name in self.missing if not self.reason(name))
+        stale = [row for row in self.exceptions if whole and not any(map(row[0].fullmatch, names))]
         for name in failures:
             self._print('FAILED', self.failed[name])
         for result in self.flaky:
@@ -240,17 +216,18 @@ class Report:
         for name in missing:
             print('MISSING: listed, but not in the installed packages: ' + name)
         for name in surprises:
-            print('SURPRISE: passed, but listed as an exception: %s: %s' % (name, self.reason(name)))
-        bad = len(failures) + len(missing) + len(surprises)
-        print('%s, codec %s: %d listed, %d passed, %d failed, %d missing, %d passed against expectation, %d known exceptions, '
-              '%d flaky; %d s' % (self.storage, CODECS[self.codec], self.total, len(self.passed), len(failures), len(missing),
-                                  len(surprises), len(expected), len(self.flaky), time.monotonic() - self.started))
-        print('upstream: %d passed, %d failed' % (len(self.passed) - len(surprises), bad), flush=True)
-        return 1 if bad else 0
+            print('SURPRISE (%s): passed, but listed as an exception: %s: %s' % (self.title, name, self.reason(name)))
+        for pattern, _, reason in stale:
+            print('STALE (%s): no test is meant by the exception %s: %s' % (self.title, pattern.pattern, reason))
+        bad = len(failures) + len(missing) + len(surprises) + len(stale)
+        print('%s: %d listed, %d passed, %d failed, %d missing, %d passed against expectation, %d known exceptions, %d flaky; %d s' % (
+            self.title, self.total, len(self.passed), len(failures), len(missing), len(surprises), len(expected), len(self.flaky),
+            max(0, self.ended - self.began)), flush=True)
+        return len(self.passed) - len(surprises), bad
 
     def _print(self, word, result):
         lines = ('%s, %d s\n%s' % (result.outcome, result.seconds, result.detail)).strip().splitlines()
-        print('=' * 100 + '\n%s %s (%s)' % (word, result.name, CODECS[self.codec]))
+        print('=' * 100 + '\n%s %s (%s)' % (word, result.name, self.title))
         print('\n'.join('    ' + line for line in lines[-60:]), flush=True)
 
 
