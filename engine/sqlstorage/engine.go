@@ -63,6 +63,9 @@ func Open(ctx context.Context, d Dialect, o Options) (*Engine, error) {
 }
 
 func (e *Engine) open(ctx context.Context) error {
+	if err := e.takeLease(ctx); err != nil {
+		return err
+	}
 	if err := prepareSchema(ctx, e.db, e.opts); err != nil {
 		return err
 	}
@@ -74,14 +77,8 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.openBlobs(); err != nil {
 		return err
 	}
-	if e.opts.Shared {
-		if err := e.joinOthers(ctx); err != nil {
-			return err
-		}
-	} else if !e.opts.ReadOnly {
-		if err := e.takeLease(ctx); err != nil {
-			return err
-		}
+	if err := e.useLease(ctx); err != nil {
+		return err
 	}
 	if e.opts.Clear && !e.opts.ReadOnly {
 		if err := e.clear(ctx, objects); err != nil {
@@ -104,37 +101,49 @@ func (e *Engine) open(ctx context.Context) error {
 	return e.measure(ctx)
 }
 
-// takeLease makes this the server that writes, and any other one that thinks so
-// fail.
-func (e *Engine) takeLease(ctx context.Context) error {
-	lease, err := e.db.Lease(ctx)
-	if errors.Is(err, ErrBusy) {
-		return fmt.Errorf("%s: another server writes to this database: stop it, or open both shared: %w", e.db.Name(), err)
-	}
-	if err != nil {
-		return err
-	}
-	e.lease = lease
-	return e.raiseEpoch(ctx)
-}
+// leasePatience is how long a server that shares waits for another one that only
+// begins, too, and perhaps makes the tables.
+const leasePatience = 5 * time.Second
 
-// joinOthers sees to it that nobody believes to be alone. (Who does although others
-// write finds it out with his next Append, and stops.)
-func (e *Engine) joinOthers(ctx context.Context) error {
-	if _, err := e.sharer(); err != nil || e.opts.ReadOnly {
-		return err
+// takeLease takes what only one server can have: while it has it, nobody else makes
+// tables, and nobody believes to be alone who is not. (Who writes without it is found by
+// the next Append of who has it.)
+func (e *Engine) takeLease(ctx context.Context) error {
+	patience, why := time.Duration(0), "another server writes to this database"
+	if e.opts.Shared {
+		if _, err := e.sharer(); err != nil {
+			return err
+		}
+		patience, why = leasePatience, "another server has this database for itself"
+	}
+	if e.opts.ReadOnly {
+		return nil
 	}
 	lease, err := e.db.Lease(ctx)
-	for try := 0; errors.Is(err, ErrBusy) && try < 20; try++ { // it may be another one that only asks, too
+	for begin := time.Now(); errors.Is(err, ErrBusy) && ctx.Err() == nil && time.Since(begin) < patience; {
 		time.Sleep(50 * time.Millisecond)
 		lease, err = e.db.Lease(ctx)
 	}
 	if errors.Is(err, ErrBusy) {
-		return fmt.Errorf("%s: another server has this database for itself: stop it, or open both shared: %w", e.db.Name(), err)
+		return fmt.Errorf("%s: %s: stop it, or open both shared: %w", e.db.Name(), why, err)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		e.lease = lease
 	}
+	return err
+}
+
+// useLease makes this the server that writes, and any other one that thinks so fail; or
+// gives the lease back where others write, too.
+func (e *Engine) useLease(ctx context.Context) error {
+	switch {
+	case e.lease == nil:
+		return nil
+	case !e.opts.Shared:
+		return e.raiseEpoch(ctx)
+	}
+	lease := e.lease
+	e.lease = nil
 	return lease.Close()
 }
 
