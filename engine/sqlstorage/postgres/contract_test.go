@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ type place struct{ dsn, blobs string }
 // databases makes Stores on databases, and knows where each is.
 type databases struct {
 	options sqlstorage.Options
+	files   bool // blobs are files, in one directory for all
 
 	mu     sync.Mutex
 	places map[zodb.Storage]place
@@ -34,7 +36,7 @@ func (d *databases) open(t testing.TB, p place, readOnly bool) zodb.Storage {
 	}
 	o := d.options
 	o.Create, o.ReadOnly, o.References = true, readOnly, pickle.OwnReferences
-	o.Blobs = &sqlstorage.BlobOptions{Dir: p.blobs}
+	o.Blobs = &sqlstorage.BlobOptions{Dir: p.blobs, Shared: d.files}
 	engine, err := sqlstorage.Open(t.Context(), db, o)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +63,12 @@ func (d *databases) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Sto
 }
 
 func harness(o sqlstorage.Options) storagetest.Harness {
-	d := &databases{options: o, places: make(map[zodb.Storage]place)}
+	return (&databases{options: o}).harness()
+}
+
+func (d *databases) harness() storagetest.Harness {
+	o := d.options
+	d.places = make(map[zodb.Storage]place)
 	caps := storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher)
 	if o.Form == sqlstorage.Free {
 		caps = storagetest.Without(caps, storagetest.CapUndoer)
@@ -73,7 +80,10 @@ func harness(o sqlstorage.Options) storagetest.Harness {
 			d.mu.Lock()
 			p := d.places[s]
 			d.mu.Unlock()
-			return d.open(t, place{p.dsn, filepath.Join(t.TempDir(), "blobs")}, false)
+			if !d.files {
+				p.blobs = filepath.Join(t.TempDir(), "blobs") // a cache of its own
+			}
+			return d.open(t, p, false)
 		}
 	}
 	return storagetest.Harness{
@@ -99,6 +109,15 @@ func TestContract(t *testing.T) {
 			storagetest.Run(t, harness(sqlstorage.Options{Form: form, Shared: true}))
 		})
 	}
+	t.Run("blob_files", func(t *testing.T) {
+		if os.Getenv("ZARI_ROUNDS") == "" {
+			t.Skip("left to the long proofs: ZARI_ROUNDS is not set")
+		}
+		for _, form := range forms {
+			d := &databases{options: sqlstorage.Options{Form: form, Shared: true}, files: true}
+			t.Run(word(form), func(t *testing.T) { storagetest.Run(t, d.harness()) })
+		}
+	})
 }
 
 func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness(sqlstorage.Options{})) }
