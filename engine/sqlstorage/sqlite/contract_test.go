@@ -1,7 +1,6 @@
 package sqlite_test
 
 import (
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -113,19 +112,14 @@ func wholeDatabase(form sqlstorage.Form) map[string]string {
 func TestContract(t *testing.T) {
 	t.Run("preserving", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{}, "rows")) })
 	t.Run("shared_blobs", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{}, "shared")) })
-	t.Run("shared", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("left to the full run")
-		}
-		storagetest.Run(t, harness(sqlstorage.Options{Shared: true}, "shared"))
-	})
+	t.Run("free", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{Form: sqlstorage.Free}, "rows")) })
+	if testing.Short() {
+		t.Skip("others that write, too: left to the full run")
+	}
+	t.Run("shared", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{Shared: true}, "shared")) })
 	t.Run("shared_free", func(t *testing.T) {
-		if os.Getenv("ZARI_ROUNDS") == "" {
-			t.Skip("left to the long proofs: ZARI_ROUNDS is not set")
-		}
 		storagetest.Run(t, harness(sqlstorage.Options{Form: sqlstorage.Free, Shared: true}, "shared"))
 	})
-	t.Run("free", func(t *testing.T) { storagetest.Run(t, harness(sqlstorage.Options{Form: sqlstorage.Free}, "rows")) })
 }
 
 func BenchmarkContract(b *testing.B) { storagetest.Bench(b, harness(sqlstorage.Options{}, "rows")) }
