@@ -25,6 +25,10 @@ class Test:
         self.case = case
         self.layer = layer
 
+    def shares_blobs(self):
+        """Tell whether its clients have the server's directory of blobs for their own."""
+        return self.name.startswith('SharedBlobs') or getattr(self.case, 'shared_blob_dir', False)
+
 
 def load():
     """Return every test of MODULES by name: what their suites hold, and classes that their suites leave out."""

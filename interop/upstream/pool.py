@@ -153,7 +153,7 @@ def _child(task, scratch, pipe, first_port):
         # Neighbouring tests must not meet the last one's ports: sockets linger after a close.
         start = random.Random(task.test.name).randrange(PORTS // 2)
         external.use(scratch, iter(range(first_port + start, first_port + PORTS)))
-        storages.use(task.storage)
+        storages.use(task.storage, task.test.shares_blobs())
         said = _run(task.test)
     except BaseException:
         said = 'failed', traceback.format_exc()

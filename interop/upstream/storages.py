@@ -20,15 +20,21 @@ import tempfile
 import time
 
 FILESTORAGE = re.compile(r'<filestorage(\s+[^>/]*?)?\s*(?:/>|>(.*?)</filestorage\s*>)', re.S | re.I)
+BLOBSTORAGE = re.compile(r'<blobstorage(\s+[^>]*?)?\s*>\s*(blob-dir\s+\S+)\s*%s\s*</blobstorage\s*>' % FILESTORAGE.pattern, re.S | re.I)
 
 _current = None  # the Storage that this test is to use
+_blob_files = False  # blobs are to be files
 _made = []  # places of the storages that it has
 
 
-def use(storage):
-    """Put storages of this sort in the place of files; None: leave the files."""
-    global _current
-    _current = storage
+def use(storage, blob_files):
+    """Put storages of this sort in the place of files; None: leave the files.
+
+    blob_files says that the clients read blobs from the server's directory: so they must be files, wherever a storage may have
+    them.
+    """
+    global _current, _blob_files
+    _current, _blob_files = storage, blob_files
 
 
 def keeps_history():
@@ -38,7 +44,10 @@ def keeps_history():
 
 def in_place(conf):
     """Return conf with another storage for each <filestorage>, having made those that are needed."""
-    return FILESTORAGE.sub(_section, conf) if _current else conf
+    if not _current:
+        return conf
+    conf = BLOBSTORAGE.sub('<filestorage\\1>\n\\2\n\\4\n</filestorage>', conf)
+    return FILESTORAGE.sub(_section, conf)
 
 
 def _section(match):
@@ -48,7 +57,7 @@ def _section(match):
     if keys.get('create', '').lower() in ('true', 'yes', 'on'):
         forget(path)
     _fill(path)
-    return _current.kind.section(_current.kind.place(path), match.group(1) or '', keys, _current.history)
+    return _current.kind.section(_current.kind.place(path), match.group(1) or '', keys, _current.history, _blob_files)
 
 
 def _fill(path):
@@ -126,21 +135,21 @@ class SQLite:
         """Remove it."""
         shutil.rmtree(place, ignore_errors=True)
 
-    def section(self, place, name, keys, history):
+    def section(self, place, name, keys, history, blob_files):
         """Return the section of the configuration, in place of a <filestorage name> with these keys."""
-        return relstorage(name, keys, history, ['<sqlite3>', 'data-dir ' + place, '</sqlite3>'])
+        return relstorage(name, keys, history, blob_files, ['<sqlite3>', 'data-dir ' + place, '</sqlite3>'])
 
     def url(self, place, history):
         """Return how zari copy is told of it."""
         return 'sqlite://%s?keep_history=%d' % (place, history)
 
 
-def relstorage(name, keys, history, database):
+def relstorage(name, keys, history, blob_files, database):
     """Return a section <relstorage> with the lines about the database."""
     lines = ['<relstorage%s>' % name, 'keep-history %s' % str(history).lower()]
     lines += ['%s %s' % (k, keys[k]) for k in ('read-only', 'pack-gc') if k in keys]
     if 'blob-dir' in keys:
-        lines += ['blob-dir ' + keys['blob-dir'], 'shared-blob-dir true']
+        lines += ['blob-dir ' + keys['blob-dir'], 'shared-blob-dir %s' % str(blob_files).lower()]
     return '\n'.join([*lines, *database, '</relstorage>'])
 
 
@@ -222,8 +231,8 @@ class PostgreSQL(Daemon):
     def drop(self, place):
         self.execute('DROP DATABASE %s WITH (FORCE)' % place)
 
-    def section(self, place, name, keys, history):
-        return relstorage(name, keys, history,
+    def section(self, place, name, keys, history, blob_files):
+        return relstorage(name, keys, history, blob_files,
                           ['<postgresql>', 'dsn host=%s user=postgres dbname=%s' % (self.dir, place), '</postgresql>'])
 
     def url(self, place, history):
@@ -256,8 +265,8 @@ class MySQL(Daemon):
     def drop(self, place):
         self.execute('DROP DATABASE ' + place)
 
-    def section(self, place, name, keys, history):
-        return relstorage(name, keys, history,
+    def section(self, place, name, keys, history, blob_files):
+        return relstorage(name, keys, history, blob_files,
                           ['<mysql>', 'db ' + place, 'user root', 'unix_socket ' + self.socket, '</mysql>'])
 
     def url(self, place, history):
