@@ -134,7 +134,7 @@ func tpcFinish(x *session, m *wire.Message) (any, error) {
 	x.finishing.Add(1)
 	x.endTransaction()
 	id := bytes.Clone(m.ID)
-	x.hub.expect(t.token, finish{session: x, msgID: id})
+	x.hub.expect(t.token, finish{session: x, txn: t, msgID: id})
 	x.phase(func() { x.runFinish(id, t) })
 	return nil, errAnswered
 }

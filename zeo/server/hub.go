@@ -41,6 +41,7 @@ type hub struct {
 // finish is a tpc_finish whose answer the hub queues.
 type finish struct {
 	session *session
+	txn     *transaction
 	msgID   wire.RawID
 }
 
@@ -135,7 +136,7 @@ func (h *hub) publish(c zodb.Change) {
 	var frames frameCache
 	for s := range h.sessions {
 		if own && s == committer.session {
-			s.queueFinished(committer.msgID, c.TID)
+			s.queueFinished(committer, c.TID)
 			continue
 		}
 		s.queueInvalidation(c, &frames)

@@ -121,6 +121,25 @@ func TestDisconnectFreesLocks(t *testing.T) {
 	})
 }
 
+// What a client has been told is done does not hold locks in what server_status says.
+func TestStatusAfterFinish(t *testing.T) {
+	each(t, func(t *testing.T, codec wire.Codec) {
+		s := serve(t, Options{})
+		c := s.register(t, codec)
+		more := make(chan struct{})
+		_, stop := s.storage.Observe(func(zodb.Change) { <-more }) // after the server: Finish is not back when the answer is sent
+		defer stop()
+		c.begin(1, 7, 0, "x")
+		c.mustCall("vote", int64(1))
+		c.mustCall("tpc_finish", int64(1))
+		status := c.mustCall("server_status").(*pickle.Dict)
+		if since, _ := status.Get("lock_time"); since != nil {
+			t.Errorf("locks are held since %v", since)
+		}
+		close(more)
+	})
+}
+
 func TestTransactionTimeout(t *testing.T) {
 	each(t, func(t *testing.T, codec wire.Codec) {
 		s := serve(t, Options{TransactionTimeout: 10 * time.Second})

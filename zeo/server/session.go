@@ -287,16 +287,18 @@ func (x *session) queueInvalidation(c zodb.Change, frames *frameCache) {
 }
 
 // queueFinished is called by the hub: the committer gets the size of the storage
-// and the answer to its tpc_finish, and no invalidation.
-func (x *session) queueFinished(msgID wire.RawID, tid zodb.TID) {
+// and the answer to its tpc_finish, and no invalidation. From then on
+// server_status does not say that its transaction holds locks.
+func (x *session) queueFinished(f finish, tid zodb.TID) {
 	x.out.mu.Lock()
 	defer x.out.mu.Unlock()
 	x.out.view.Store(uint64(tid))
 	x.hub.stats.commits.Add(1)
+	x.hub.stats.unlocked(f.txn)
 	if planted.FinishReplyLate {
 		return
 	}
-	x.out.addLocked(func(dst []byte) []byte { return x.appendFinished(dst, msgID, tid) })
+	x.out.addLocked(func(dst []byte) []byte { return x.appendFinished(dst, f.msgID, tid) })
 }
 
 func (x *session) appendFinished(dst []byte, msgID wire.RawID, tid zodb.TID) []byte {
