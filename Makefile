@@ -23,7 +23,7 @@ RACE = ./store/... ./zeo/... ./engine/filestorage/... ./engine/memstorage/... ./
 
 # Of the SQL databases it is the concurrent tests: whole contracts, each test with a database of its own, take too long.
 RACE_SQL       = ./engine/sqlstorage/sqlite ./engine/sqlstorage/postgres ./engine/sqlstorage/mysql
-RACE_SQL_TESTS = Contract//^(threads|race|locks|order|peer|watch)$$|Lock|Bank|Lost|Close|Lease
+RACE_SQL_TESTS = Contract//^(threads|race|locks|order|peer|watch)$$|Lock|Bank|Lost|Close|Lease|Together|Settle
 
 FUZZ_SECONDS ?= 60
 JOBS         ?= 3

@@ -153,6 +153,24 @@ def relstorage(name, keys, history, blob_files, database):
     return '\n'.join([*lines, *database, '</relstorage>'])
 
 
+class S3Dir(SQLite):
+    """A directory in the form of a bucket, beside the Data.fs."""
+
+    exceptions = 'exceptions-s3.txt'
+    forms = '',
+
+    def place(self, path):
+        return os.path.abspath(path) + '.s3'
+
+    def section(self, place, name, keys, history, blob_files):
+        lines = ['<s3storage%s>' % name, 'url s3dir://' + place, 'lease 0s']
+        lines += ['%s %s' % (k, keys[k]) for k in ('read-only', 'pack-gc', 'blob-dir') if k in keys]
+        return '\n'.join([*lines, '</s3storage>'])
+
+    def url(self, place, history):
+        return 's3dir://' + place
+
+
 class Daemon:
     """A database server, which nobody needs after the run: it syncs nothing, and keeps its data in memory if it may.
 
@@ -273,7 +291,7 @@ class MySQL(Daemon):
         return 'mysql://root@localhost/%s?keep_history=%d&unix_socket=%s' % (place, history, self.socket)
 
 
-KINDS = {'sqlite': SQLite, 'postgresql': PostgreSQL, 'mysql': MySQL}
+KINDS = {'sqlite': SQLite, 'postgresql': PostgreSQL, 'mysql': MySQL, 's3dir': S3Dir}
 
 NAMES = [kind + form for kind in KINDS for form in KINDS[kind].forms]
 
