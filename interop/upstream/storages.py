@@ -24,7 +24,7 @@ BLOBSTORAGE = re.compile(r'<blobstorage(\s+[^>]*?)?\s*>\s*(blob-dir\s+\S+)\s*%s\
 
 _current = None  # the Storage that this test is to use
 _blob_files = False  # blobs are to be files
-_made = []  # places of the storages that it has
+_made = {}  # the storages that it has, by place: what the Data.fs was like that each was made from
 
 
 def use(storage, blob_files):
@@ -61,14 +61,27 @@ def _section(match):
 
 
 def _fill(path):
-    """Make the storage that stands for path if it is not there, with what is in a Data.fs that the test has made."""
-    place = _current.kind.place(path)
+    """Make the storage that stands for path if it is not there, with what is in a Data.fs that the test has made.
+
+    A test that puts another Data.fs in the place of the one that was served gets the storage anew.
+    """
+    place, file = _current.kind.place(path), _look(path)
+    if _made.get(place, file) != file:
+        forget(path)
     if place in _made:
         return
     _current.kind.make(place, _current.history)
-    _made.append(place)
-    if os.path.exists(path) and os.path.getsize(path) > 4:
+    _made[place] = file
+    if file:
         _copy(path, _url(place))
+
+
+def _look(path):
+    """Return what tells one Data.fs from another at this path, None if there is nothing in it."""
+    if not os.path.exists(path) or os.path.getsize(path) <= 4:
+        return None
+    stat = os.stat(path)
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def as_file(path):
@@ -92,14 +105,14 @@ def forget(path):
     """Remove the storage that stands for a Data.fs."""
     place = _current and _current.kind.place(path)
     if place in _made:
-        _made.remove(place)
+        del _made[place]
         _current.kind.drop(place)
 
 
 def forget_all():
     """Remove the storages that a test has left."""
     while _made:
-        _current.kind.drop(_made.pop())
+        _current.kind.drop(_made.popitem()[0])
 
 
 class Storage:
