@@ -20,46 +20,54 @@ import (
 var sockets = []string{"/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"}
 
 // mysqlOptions returns how to connect. What c does not say its option file does.
-func mysqlOptions(c *config.MySQL, replicas []string) (mysql.Options, error) {
+func mysqlOptions(c *config.MySQL, replicas *replicas) (mysql.Options, error) {
 	full, err := withOptionFile(*c)
 	if err != nil {
 		return mysql.Options{}, err
 	}
-	addresses, err := mysqlAddresses(full, replicas)
-	return mysql.Options{
-		Addresses: addresses, User: full.User, Password: full.Password, Database: full.Database, ConnectTimeout: full.ConnectTimeout,
+	opts := mysql.Options{
+		User: full.User, Password: full.Password, Database: full.Database, ConnectTimeout: full.ConnectTimeout,
 		TLS: mysql.TLS{Mode: mysql.TLSMode(full.SSLMode), CA: full.SSLCA, Cert: full.SSLCert, Key: full.SSLKey},
-	}, err
+	}
+	switch {
+	case replicas == nil:
+		opts.Addresses = mysqlAddresses(full)
+	case full.Socket != "":
+		return opts, errBothSockets
+	default:
+		opts.Replicas = func() []string { return withPort(replicas.servers(), defaultPort(full)) }
+	}
+	return opts, nil
+}
+
+func defaultPort(c config.MySQL) string { return strconv.Itoa(cmp.Or(c.Port, 3306)) }
+
+// withPort gives a port to servers that have none.
+func withPort(servers []string, port string) []string {
+	list := slices.Clone(servers)
+	for i, s := range list {
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			list[i] = net.JoinHostPort(s, port)
+		}
+	}
+	return list
 }
 
 // mysqlAddresses returns the servers to try. On this machine, where nothing is said
 // of a port, that is a socket, as MySQL's client library has it.
-func mysqlAddresses(c config.MySQL, replicas []string) ([]string, error) {
-	port := strconv.Itoa(cmp.Or(c.Port, 3306))
-	if len(replicas) > 0 {
-		if c.Socket != "" {
-			return nil, errBothSockets
-		}
-		list := slices.Clone(replicas)
-		for i, r := range list {
-			if _, _, err := net.SplitHostPort(r); err != nil {
-				list[i] = net.JoinHostPort(r, port)
-			}
-		}
-		return list, nil
-	}
+func mysqlAddresses(c config.MySQL) []string {
 	local := c.Host == "" || c.Host == "localhost"
 	switch {
 	case c.Socket != "" && local:
-		return []string{c.Socket}, nil
+		return []string{c.Socket}
 	case local && c.Port == 0:
 		for _, s := range sockets {
 			if info, err := os.Stat(s); err == nil && info.Mode()&os.ModeSocket != 0 {
-				return []string{s}, nil
+				return []string{s}
 			}
 		}
 	}
-	return []string{net.JoinHostPort(cmp.Or(c.Host, "127.0.0.1"), port)}, nil
+	return []string{net.JoinHostPort(cmp.Or(c.Host, "127.0.0.1"), defaultPort(c))}
 }
 
 // withOptionFile fills in what the option file says, and c does not.

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 
 	"github.com/zaridb/zari/config"
 	"github.com/zaridb/zari/engine/sqlstorage"
@@ -70,13 +67,17 @@ func blobOptions(c *config.RelStorage, outside string) *sqlstorage.BlobOptions {
 }
 
 func (o *opener) openDialect(ctx context.Context, c *config.RelStorage, readOnly bool) (sqlstorage.Dialect, error) {
-	replicas, err := readReplicas(c.ReplicaConf)
+	replicas, err := openReplicas(c.ReplicaConf, o.Logger)
 	if err != nil {
 		return nil, err
 	}
 	switch sql := c.SQL.(type) {
 	case *config.PostgreSQL:
-		return postgres.Open(ctx, postgres.Options{DSN: sql.DSN, Replicas: replicas, Shared: c.CoWritten, Readers: c.PoolSize})
+		opts := postgres.Options{DSN: sql.DSN, Shared: c.CoWritten, Readers: c.PoolSize}
+		if replicas != nil {
+			opts.Replicas = replicas.servers
+		}
+		return postgres.Open(ctx, opts)
 	case *config.MySQL:
 		opts, err := mysqlOptions(sql, replicas)
 		if err != nil {
@@ -90,34 +91,6 @@ func (o *opener) openDialect(ctx context.Context, c *config.RelStorage, readOnly
 		})
 	}
 	return nil, fmt.Errorf("%T is not supported", c.SQL)
-}
-
-// readReplicas reads a replica-conf file: HOST or HOST:PORT on each line, the best
-// first; lines that begin with # are comments. A path "" has none.
-func readReplicas(path string) ([]string, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("replica-conf: %w", err)
-	}
-	defer f.Close()
-	const most = 1 << 16 // bytes
-	text, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err != nil {
-		return nil, fmt.Errorf("replica-conf: %w", err)
-	}
-	var list []string
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			list = append(list, line)
-		}
-	}
-	if len(list) == 0 || len(text) > most {
-		return nil, fmt.Errorf("replica-conf: %s does not name servers, HOST or HOST:PORT on each line", path)
-	}
-	return list, nil
 }
 
 var errBothSockets = errors.New("replica-conf names servers, and unix_socket another one: leave out one")

@@ -131,21 +131,19 @@ func TestMySQLOptions(t *testing.T) {
 	}
 	sockets = nil // those of this machine
 	for _, test := range []struct {
-		c        config.MySQL
-		replicas []string
-		want     mysql.Options
+		c    config.MySQL
+		want mysql.Options
 	}{
-		{config.MySQL{Database: "z"}, nil, mysql.Options{Addresses: []string{"127.0.0.1:3306"}, Database: "z"}},
-		{config.MySQL{Host: "::1", Port: 1}, nil, mysql.Options{Addresses: []string{"[::1]:1"}}},
-		{config.MySQL{Socket: "/s"}, nil, mysql.Options{Addresses: []string{"/s"}}},
-		{config.MySQL{Socket: "/s", Host: "far"}, nil, mysql.Options{Addresses: []string{"far:3306"}}},
-		{config.MySQL{Port: 9}, []string{"a", "b:8"}, mysql.Options{Addresses: []string{"a:9", "b:8"}}},
-		{config.MySQL{OptionFile: file}, nil, mysql.Options{Addresses: []string{"db:3307"}, Password: "secret"}},
-		{config.MySQL{OptionFile: file, OptionGroup: "zope", Host: "other"}, nil, mysql.Options{
+		{config.MySQL{Database: "z"}, mysql.Options{Addresses: []string{"127.0.0.1:3306"}, Database: "z"}},
+		{config.MySQL{Host: "::1", Port: 1}, mysql.Options{Addresses: []string{"[::1]:1"}}},
+		{config.MySQL{Socket: "/s"}, mysql.Options{Addresses: []string{"/s"}}},
+		{config.MySQL{Socket: "/s", Host: "far"}, mysql.Options{Addresses: []string{"far:3306"}}},
+		{config.MySQL{OptionFile: file}, mysql.Options{Addresses: []string{"db:3307"}, Password: "secret"}},
+		{config.MySQL{OptionFile: file, OptionGroup: "zope", Host: "other"}, mysql.Options{
 			Addresses: []string{"other:3307"}, User: "zeo", Password: "secret", TLS: mysql.TLS{Mode: mysql.VerifyCA, CA: "/ca.pem"},
 		}},
 	} {
-		got, err := mysqlOptions(&test.c, test.replicas)
+		got, err := mysqlOptions(&test.c, nil)
 		if err != nil {
 			t.Errorf("%+v: %v", test.c, err)
 		}
@@ -153,7 +151,34 @@ func TestMySQLOptions(t *testing.T) {
 			t.Errorf("%+v (-want +got):\n%s", test.c, diff)
 		}
 	}
-	if _, err := mysqlOptions(&config.MySQL{Socket: "/s"}, []string{"a"}); err == nil {
+}
+
+func TestMySQLReplicas(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "replicas")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a\nb:8\n")
+	r, err := openReplicas(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mysqlOptions(&config.MySQL{Socket: "/s"}, r); err == nil {
 		t.Error("a socket and replicas are taken")
+	}
+	opts, err := mysqlOptions(&config.MySQL{Port: 9}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ text, want string }{
+		{"a\nb:8\n", "a:9 b:8"}, {"c\n", "c:9"}, {"# being written", "c:9"}, {"d\n", "d:9"},
+	} {
+		write(test.text)
+		if got := strings.Join(opts.Replicas(), " "); got != test.want {
+			t.Errorf("%q: the servers are %s, want %s", test.text, got, test.want)
+		}
 	}
 }

@@ -72,12 +72,13 @@ const serverInfoQuery = "SELECT CONNECTION_ID(), VERSION(), @@max_allowed_packet
 // connect opens a session at the first address that will do.
 func (d *DB) connect(ctx context.Context, setup string) (*conn, error) {
 	var failures []error
-	for _, a := range d.opts.Addresses {
+	addresses := d.opts.addresses()
+	for _, a := range addresses {
 		c, err := d.connectTo(ctx, parseAddress(a), setup)
 		switch {
 		case err != nil:
 			failures = append(failures, fmt.Errorf("%s: %w", a, err))
-		case c.info.readOnly && !d.opts.ReadOnly && len(d.opts.Addresses) > 1:
+		case c.info.readOnly && !d.opts.ReadOnly && len(addresses) > 1:
 			c.close()
 			failures = append(failures, fmt.Errorf("%s takes no writes (read_only is set)", a))
 		default:

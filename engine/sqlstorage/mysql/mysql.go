@@ -68,8 +68,9 @@ func Open(ctx context.Context, opts Options) (*DB, error) {
 
 // nameOf is the database as a URL, without user and password.
 func nameOf(o Options) string {
-	hosts := make([]string, len(o.Addresses))
-	for i, a := range o.Addresses {
+	addresses := o.addresses()
+	hosts := make([]string, len(addresses))
+	for i, a := range addresses {
 		hosts[i] = a
 		if e := parseAddress(a); e.network == "unix" {
 			hosts[i] = e.host

@@ -20,6 +20,10 @@ type Options struct {
 	// used, for each new connection. Default: 127.0.0.1:3306.
 	Addresses []string
 
+	// Replicas, if not nil, returns what takes the place of Addresses. It is asked for
+	// each new connection, and may be called concurrently.
+	Replicas func() []string
+
 	User     string
 	Password string
 	Database string
@@ -91,6 +95,14 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
+}
+
+// addresses are where the database's server may be now.
+func (o Options) addresses() []string {
+	if o.Replicas != nil {
+		return o.Replicas()
+	}
+	return o.Addresses
 }
 
 // check refuses what would be found out only when a connection is made.

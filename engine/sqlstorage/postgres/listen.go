@@ -47,7 +47,7 @@ func (d *DB) listen(ctx context.Context) error {
 	if d.listener.closed {
 		return errors.New("closed")
 	}
-	conn, err := pgx.ConnectConfig(ctx, d.config.Copy())
+	conn, err := d.connectOnce(ctx)
 	if err != nil {
 		return err
 	}

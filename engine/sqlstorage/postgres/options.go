@@ -20,9 +20,10 @@ type Options struct {
 	// target_session_attrs says otherwise.
 	DSN string
 
-	// Replicas are hosts, host:port each, that take the place of DSN's, as
-	// RelStorage's replica-conf. The first that takes writes is used.
-	Replicas []string
+	// Replicas, if not nil, returns hosts, host:port each, that take the place of
+	// DSN's, as RelStorage's replica-conf. The first that takes writes is used. It is
+	// asked for each new connection, and may be called concurrently.
+	Replicas func() []string
 
 	// Shared says that others write too: triggers tell of their commits, and a
 	// history-free database keeps for a while what they overwrite.
@@ -117,8 +118,8 @@ func setDefault(params map[string]string, name, value string) {
 // writes where there are several to choose from.
 func (o Options) dsn() (string, error) {
 	dsn := o.DSN
-	if len(o.Replicas) > 0 {
-		hosts, ports, err := splitReplicas(o.Replicas)
+	if o.Replicas != nil {
+		hosts, ports, err := splitReplicas(o.Replicas())
 		if err != nil {
 			return "", err
 		}

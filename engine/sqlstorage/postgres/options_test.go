@@ -15,10 +15,10 @@ func TestConfigNamesTheHosts(t *testing.T) {
 		{Options{DSN: "host=a,b port=1,2 dbname=d"}, "a:1 b:2 writable"},
 		{Options{DSN: "host=a,b port=1 target_session_attrs=any"}, "a:1 b:1"},
 		{Options{DSN: "postgresql://u:p@a:1,b:2/d"}, "a:1 b:2 writable"},
-		{Options{DSN: "postgres://u@a/d?sslmode=disable", Replicas: []string{"x", "y:7"}}, "x:5432 y:7 writable"},
-		{Options{DSN: "host=a port=6 user='it\\'s' password='a b'", Replicas: []string{"x", "y"}}, "x:6 y:6 writable"},
-		{Options{DSN: "host=a dbname=d", Replicas: []string{"x:1"}}, "x:1"},
-		{Options{DSN: "dbname=d", Replicas: []string{"/run/pg", "[::1]:5433"}}, "/run/pg:5432 ::1:5433 writable"},
+		{Options{DSN: "postgres://u@a/d?sslmode=disable", Replicas: list("x", "y:7")}, "x:5432 y:7 writable"},
+		{Options{DSN: "host=a port=6 user='it\\'s' password='a b'", Replicas: list("x", "y")}, "x:6 y:6 writable"},
+		{Options{DSN: "host=a dbname=d", Replicas: list("x:1")}, "x:1"},
+		{Options{DSN: "dbname=d", Replicas: list("/run/pg", "[::1]:5433")}, "/run/pg:5432 ::1:5433 writable"},
 	} {
 		t.Setenv("PGTARGETSESSIONATTRS", "")
 		config, err := c.opts.config()
@@ -70,3 +70,5 @@ func TestNumbered(t *testing.T) {
 		}
 	}
 }
+
+func list(servers ...string) func() []string { return func() []string { return servers } }

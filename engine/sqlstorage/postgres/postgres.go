@@ -20,9 +20,8 @@ import (
 
 // DB is a PostgreSQL database.
 type DB struct {
-	opts   Options
-	name   string
-	config *pgx.ConnConfig
+	opts Options
+	name string
 
 	reads  *pgxpool.Pool // Read, Snapshot, ReadBlob
 	writes *pgxpool.Pool // Append, Write and oids
@@ -48,13 +47,14 @@ func Open(ctx context.Context, opts Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{opts: opts, name: nameOf(config.ConnConfig), config: config.ConnConfig}
+	d := &DB{opts: opts, name: nameOf(config.ConnConfig)}
 	for _, p := range []struct {
 		pool **pgxpool.Pool
 		size int
 	}{{&d.reads, opts.Readers}, {&d.writes, opts.Writers}, {&d.votes, opts.Votes}} {
 		c := config.Copy()
 		c.MaxConns = int32(p.size)
+		c.BeforeConnect = d.refresh
 		if *p.pool, err = pgxpool.NewWithConfig(ctx, c); err != nil {
 			d.Close()
 			return nil, d.explain(err)
@@ -153,14 +153,35 @@ func (d *DB) acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, er
 	return conn, err
 }
 
+// refresh has a pool connect to the replicas that there are now.
+func (d *DB) refresh(_ context.Context, c *pgx.ConnConfig) error {
+	if d.opts.Replicas == nil {
+		return nil
+	}
+	config, err := d.opts.config()
+	if err == nil {
+		*c = *config.ConnConfig
+	}
+	return err
+}
+
 // connect makes a connection of its own.
 func (d *DB) connect(ctx context.Context) (*pgx.Conn, error) {
 	var conn *pgx.Conn
 	err := d.patiently(ctx, func() (err error) {
-		conn, err = pgx.ConnectConfig(ctx, d.config.Copy())
+		conn, err = d.connectOnce(ctx)
 		return err
 	})
 	return conn, err
+}
+
+// connectOnce is connect without patience.
+func (d *DB) connectOnce(ctx context.Context) (*pgx.Conn, error) {
+	config, err := d.opts.config()
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, config.ConnConfig)
 }
 
 // patiently tries until the server answers.
