@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/zaridb/zari/internal/testca"
 	"github.com/zaridb/zari/internal/testmysql"
 	"github.com/zaridb/zari/internal/testpg"
 )
@@ -19,6 +20,7 @@ import (
 type sqlDatabase struct {
 	section string // of a <relstorage>, such as <sqlite3>, with absolute paths
 	url     string // for command lines, with a ? in it
+	keys    string // of the <relstorage> around it, besides those for all
 	audit   string // for relaudit.py; "": RelStorage does not run on this kind of database
 	history bool
 }
@@ -98,7 +100,7 @@ func needRelStorage(t *testing.T) {
 
 // storage is a section for the database; blobs are in it, and name is that of a directory for copies of them.
 func (db *sqlDatabase) storage(cache string, more ...string) string {
-	return fmt.Sprintf("<relstorage%s>\n keep-history %v\n blob-dir %s\n%s\n</relstorage>\n", strings.Join(more, ""), db.history, cache, db.section)
+	return fmt.Sprintf("<relstorage%s>\n keep-history %v\n blob-dir %s\n%s%s\n</relstorage>\n", strings.Join(more, ""), db.history, cache, db.keys, db.section)
 }
 
 // conf writes a file by which RelStorage opens the database.
@@ -346,4 +348,30 @@ func TestSQLCommands(t *testing.T) {
 		mustRun(t, "check", db.url)
 		db.auditRows(t)
 	})
+}
+
+// TestSQLOverTLS copies into a PostgreSQL that wants TLS, with its authority named by the path of a file, and is refused where
+// another one is named.
+func TestSQLOverTLS(t *testing.T) {
+	needPython(t)
+	needZari(t)
+	dir := t.TempDir()
+	files := make(map[string][]byte)
+	testca.New(t, dir, "ca").Server(t, "server")
+	testca.New(t, dir, "other")
+	for _, name := range []string{"server.pem", "server.key"} {
+		files[name] = readFile(t, filepath.Join(dir, name))
+	}
+	files["pg_hba.conf"] = []byte("local all all trust\nhostssl all all all trust\n")
+	pg := testpg.Start(t, testpg.Options{Files: files, Settings: []string{"ssl=on", "ssl_cert_file=server.pem", "ssl_key_file=server.key"}})
+	source := folders(t, "source")[0]
+	scribble(t, source, "file:Data.fs", 0, []string{filepath.Join(source, "blobs")})
+	url := func(ca string) string {
+		return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=verify-full&sslrootcert=%s", pg.Port, filepath.Join(dir, ca))
+	}
+	mustRun(t, "copy", "--verify", databaseIn(source), url("ca.pem"))
+	out, err := exec.Command(setup.zari, "check", url("other.pem")).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "let sslrootcert name a file") {
+		t.Errorf("with the certificate of another authority: %v\n%s", err, out)
+	}
 }

@@ -29,6 +29,10 @@ import (
 type Options struct {
 	Fsync    bool     // sync to disk as a real one does; off, commits are faster and no power may fail
 	Settings []string // more of postgresql.conf: "max_connections=20"
+
+	// Files are put into the data directory before the server starts: certificates, or
+	// another pg_hba.conf. Only the server's user may read them.
+	Files map[string][]byte
 }
 
 // Server is a running PostgreSQL.
@@ -185,6 +189,9 @@ func New(opts Options) (*Server, error) {
 	}
 	_, err = s.Tool("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
 	if err == nil {
+		err = s.putFiles()
+	}
+	if err == nil {
 		err = s.Run()
 	}
 	if err != nil {
@@ -192,6 +199,23 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+func (s *Server) putFiles() error {
+	for name, content := range s.opts.Files {
+		path := filepath.Join(s.data(), name)
+		os.Remove(path)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			return err
+		}
+		if s.account == nil {
+			continue
+		}
+		if err := os.Chown(path, int(s.account.Uid), int(s.account.Gid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // prepare finds what a server needs: programs, a directory, a user, a port.

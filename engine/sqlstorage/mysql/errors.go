@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"crypto/x509"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -62,9 +63,15 @@ var hints = map[error]string{
 	sqlstorage.ErrLost:     "the connection is lost, nothing was committed",
 	zodb.ErrNoSpace:        "the server's disk is full",
 	errTooLargeForDatabase: "raise max_allowed_packet in the server's configuration",
+	errUnknownAuthority:    "let ssl_ca name a file with the certificate of the authority that signed the server's",
+	errOtherHost:           "let host be a name that the server's certificate has; ssl_mode verify-ca asks only who has signed it",
 }
 
-var errTooLargeForDatabase = errors.New("larger than what the server takes")
+var (
+	errTooLargeForDatabase = errors.New("larger than what the server takes")
+	errUnknownAuthority    = errors.New("nobody known vouches for the server")
+	errOtherHost           = errors.New("another host is at the other end")
+)
 
 // failure is the error to be returned for one of the driver's.
 func (d *DB) failure(err error) error {
@@ -94,6 +101,12 @@ func kindOf(err error) error {
 			return errTooLargeForDatabase
 		}
 		return nil
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return errUnknownAuthority
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return errOtherHost
 	}
 	if brokenConnection(err) {
 		return sqlstorage.ErrLost

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -46,10 +47,29 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	hint := distrust(e.Err)
 	if pg, ok := errors.AsType[*pgconn.PgError](e.Err); ok && pg.Hint != "" {
-		return fmt.Sprintf("%s: %v (%s)", e.Database, e.Err, pg.Hint)
+		hint = pg.Hint
+	}
+	if hint != "" {
+		return fmt.Sprintf("%s: %v (%s)", e.Database, e.Err, hint)
 	}
 	return fmt.Sprintf("%s: %v", e.Database, e.Err)
+}
+
+// distrust says what to do about a server whose certificate is not good enough, "" if
+// that is not what is wrong.
+func distrust(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "let sslrootcert name a file with the certificate of the authority that signed the server's"
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "let host be a name that the server's certificate has; sslmode=verify-ca asks only who has signed it"
+	}
+	if _, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		return "the server needs another certificate"
+	}
+	return ""
 }
 
 // Unwrap returns the driver's error.
@@ -61,6 +81,9 @@ func (e *Error) Is(target error) bool { return target == e.kind }
 func kindOf(err error) error {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return kindOfCode(pg.Code)
+	}
+	if distrust(err) != "" {
+		return nil // to try again is of no use
 	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return sqlstorage.ErrLost // also where it timed out

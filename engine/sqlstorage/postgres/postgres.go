@@ -153,11 +153,9 @@ func (d *DB) acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, er
 	return conn, err
 }
 
-// refresh has a pool connect to the replicas that there are now.
+// refresh has a pool connect as it is right now: to other replicas, with certificates
+// and a password that were replaced.
 func (d *DB) refresh(_ context.Context, c *pgx.ConnConfig) error {
-	if d.opts.Replicas == nil {
-		return nil
-	}
 	config, err := d.opts.config()
 	if err == nil {
 		*c = *config.ConnConfig
