@@ -141,6 +141,7 @@ proof: $(VENV) servers ## the long proofs of docs/proofs.md, and fuzzing for an 
 	ZARI_HISTORIES=100000 $(GO) test -timeout 24h -v -run 'Histories$$' ./resolve
 	CI=true ZARI_SPLITS=150 $(GO) test -timeout 1h -v -run SplitsMerge ./interop
 	CI=true ZARI_SECONDS=120 $(GO) test -timeout 2h -v -run 'Mixed|Failover' ./engine/sqlstorage/postgres
+	CI=true ZARI_SECONDS=120 $(GO) test -timeout 2h -v -run 'MixedWriting|Failover' ./interop
 	$(MAKE) fuzz FUZZ_SECONDS=3600
 
 realdata: $(VENV) ## databases of Plone, Zope and the Zope Toolkit, made from PyPI and read record by record

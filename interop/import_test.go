@@ -170,7 +170,7 @@ func (im *imports) finish(writers []*writer, whole bool) {
 	t.Log(im.progress())
 
 	acknowledged, tried := told(writers)
-	got := python[verified](t, im.dir, "keys.py", im.dst)
+	got := python[verified](t, im.dir, "keys.py", "file:"+im.dst)
 	if lost := got.lacks(acknowledged); len(lost) > 0 {
 		t.Errorf("acknowledged, but not in the destination: %v", lost)
 	}

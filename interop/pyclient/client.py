@@ -15,7 +15,9 @@ LOST = ClientDisconnected, ClientStorageError
 
 
 def address(text):
-    """Return host:port as ZEO wants it; anything with a slash is the path of a Unix socket."""
+    """Return host:port as ZEO wants it; anything with a slash is the path of a Unix socket. With commas: any of these."""
+    if ',' in text:
+        return [address(one) for one in text.split(',')]
     if '/' in text:
         return text
     host, _, port = text.rpartition(':')
