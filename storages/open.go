@@ -16,6 +16,7 @@ import (
 	"github.com/zaridb/zari/config/zconfig"
 	"github.com/zaridb/zari/engine/filestorage"
 	"github.com/zaridb/zari/engine/memstorage"
+	"github.com/zaridb/zari/engine/sqlstorage"
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/resolve"
 	"github.com/zaridb/zari/store"
@@ -45,6 +46,10 @@ type Options struct {
 	// those of one configuration file do: a pack that would collect garbage in one
 	// of them is refused then. Without it such a pack does as Python's, and warns.
 	Several bool
+
+	// Pools is told of each SQL database that is opened, by its name, and how to ask
+	// for the figures of its connections.
+	Pools func(database string, figures func() []sqlstorage.Pool)
 
 	// Progress is told of long work, such as the rebuild of an index.
 	Progress func(storage, what string, done, total int64)

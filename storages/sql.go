@@ -34,6 +34,9 @@ func (o *opener) openSQL(ctx context.Context, c *config.RelStorage, blobDir stri
 	if err != nil {
 		return nil, err
 	}
+	if o.Pools != nil {
+		o.Pools(d.Name(), d.Pools)
+	}
 	so := o.store()
 	so.LockWait = c.LockTimeout
 	so.Name = c.Title

@@ -33,6 +33,7 @@ type service struct {
 	logs     *config.Logs
 	log      *slog.Logger
 	resolver *resolve.Resolver
+	pools    poolMetrics
 	storages map[string]zodb.Storage
 	server   *server.Server
 	tls      *server.TLS
@@ -87,7 +88,7 @@ func (s *service) openLogs(context.Context) error {
 func (s *service) openStorages(ctx context.Context) error {
 	s.storages = make(map[string]zodb.Storage)
 	opts := storages.Options{
-		ReadOnly: s.readOnly, TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver, Survive: true,
+		ReadOnly: s.readOnly, TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver, Survive: true, Pools: s.pools.add,
 		Progress: everyFew(func(storage, what string, percent int64) {
 			s.log.Info("working", "storage", storage, "what", what, "percent", percent)
 		}),

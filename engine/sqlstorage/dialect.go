@@ -94,6 +94,10 @@ type Dialect interface {
 	// they can be told apart). It must be quick: the planner's statistics, say.
 	Size(ctx context.Context, form Form) (objects, bytes int64, err error)
 
+	// Pools returns how many connections there are, and how many there may be. It is
+	// quick, and may be called after Close.
+	Pools() []Pool
+
 	// Lease takes what keeps a second exclusive server out while this one lives, as
 	// long as the database has something of the kind (a session's advisory lock, a
 	// lock on a file): an [ErrBusy] if another server has it. It is for liveness alone;
@@ -204,6 +208,13 @@ type RowLocker interface {
 // TextLimiter is a Dialect that bounds what a transaction says of itself, too.
 type TextLimiter interface {
 	MaxText() int64 // bytes of each of user, description and extension
+}
+
+// Pool is a bounded number of connections for one purpose.
+type Pool struct {
+	Name        string // loads, writes, votes
+	Open, InUse int
+	Limit       int // Open never exceeds it
 }
 
 // MaxIn is the largest number of values that In is called with.

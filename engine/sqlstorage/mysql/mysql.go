@@ -85,6 +85,13 @@ func (d *DB) Name() string { return d.name }
 // Version returns the server's version: "10.11.6-MariaDB".
 func (d *DB) Version() string { return d.info.version }
 
+// Pools implements sqlstorage.Dialect.
+func (d *DB) Pools() []sqlstorage.Pool {
+	return []sqlstorage.Pool{
+		d.reads.figures("loads"), d.snapshots.figures("snapshots"), d.writes.figures("writes"), d.appends.figures("commits"), d.votes.figures("votes"),
+	}
+}
+
 // rowFrame is how many bytes of a packet are left to what a row has besides its state.
 const rowFrame = 1 << 12
 

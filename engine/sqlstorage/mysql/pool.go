@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zaridb/zari/engine/sqlstorage"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -112,6 +113,14 @@ func (p *pool) close() {
 	p.closed = true
 	p.mu.Unlock()
 	p.forget()
+}
+
+// figures tells how many connections there are.
+func (p *pool) figures(name string) sqlstorage.Pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	used := len(p.slots)
+	return sqlstorage.Pool{Name: name, Open: min(used+len(p.idle), cap(p.slots)), InUse: used, Limit: cap(p.slots)}
 }
 
 // kill ends a session that we lost, so that its locks are free. It waits for the

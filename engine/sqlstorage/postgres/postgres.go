@@ -122,14 +122,13 @@ func (d *DB) Close() error {
 	return nil
 }
 
-// Connections returns how many connections are open, and how many may be.
-func (d *DB) Connections() (open, limit int) {
-	for _, pool := range []*pgxpool.Pool{d.reads, d.writes, d.votes} {
-		s := pool.Stat()
-		open += int(s.TotalConns())
-		limit += int(s.MaxConns())
+// Pools implements sqlstorage.Dialect.
+func (d *DB) Pools() []sqlstorage.Pool {
+	figures := func(name string, p *pgxpool.Pool) sqlstorage.Pool {
+		s := p.Stat()
+		return sqlstorage.Pool{Name: name, Open: int(s.TotalConns()), InUse: int(s.AcquiredConns()), Limit: int(s.MaxConns())}
 	}
-	return open, limit
+	return []sqlstorage.Pool{figures("loads", d.reads), figures("writes", d.writes), figures("votes", d.votes)}
 }
 
 // with lends fn a connection of a pool.

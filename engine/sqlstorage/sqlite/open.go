@@ -167,6 +167,11 @@ func (d *DB) MaxBlob() int64 { return maxValue }
 // maxValue is SQLITE_MAX_LENGTH less some room for the rest of the row.
 const maxValue = 1_000_000_000 - 4096
 
+// Pools implements sqlstorage.Dialect.
+func (d *DB) Pools() []sqlstorage.Pool {
+	return []sqlstorage.Pool{d.readers.figures("loads"), d.writer.figures("writes"), d.watcher.figures("watch")}
+}
+
 // Close implements sqlstorage.Dialect.
 func (d *DB) Close() error {
 	d.writer.shut()

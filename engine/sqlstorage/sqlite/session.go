@@ -127,6 +127,12 @@ func (p *pool) rollback(s *session) error {
 	return nil
 }
 
+// figures tells how many connections there are.
+func (p *pool) figures(name string) sqlstorage.Pool {
+	s := p.db.Stats()
+	return sqlstorage.Pool{Name: name, Open: s.OpenConnections, InUse: cap(p.free) - len(p.free), Limit: cap(p.free)}
+}
+
 // shut sees to it that nobody gets a connection any more.
 func (p *pool) shut() { p.end.Do(func() { close(p.done) }) }
 
