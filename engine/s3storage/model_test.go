@@ -22,7 +22,7 @@ import (
 )
 
 // The model check runs two writers, what each of them does behind (checkpoints,
-// compactions, collections), and a reader, over one bucket that fails at random. Every
+// compactions, packs, collections), and a reader, over one bucket that fails at random. Every
 // actor is a coroutine that stops before each of its requests, and a seed says who goes
 // on; now and then one is left standing for a long time, or a writer is dropped where
 // it stands while what it does behind goes on. Time is the number of steps.
@@ -33,6 +33,9 @@ import (
 //     and stays for the grace period.
 //   - What a writer was told is committed is in the log; what it was told is not never
 //     comes to be.
+//   - What moves to segments is the same there, and nothing is lost. A pack may drop what
+//     nobody sees at its time or later, and has to, where it found it; with garbage
+//     collection also what cannot be reached from the root, or from what was written later.
 //   - Whoever reads knows exactly what the log says up to the slot it has come to, and
 //     never goes back.
 //
@@ -68,14 +71,17 @@ type model struct {
 	current *actor
 	failure error
 
-	slots []slot // slots[0] is none
-	floor uint64
-	revs  map[zodb.OID][]revision
-	txns  []zodb.TID
-	token map[zodb.Token]bool // in the log
-	never map[zodb.Token]bool // were said not to be there
-	count map[string]int
-	hints [][]byte
+	slots    []slot // slots[0] is none
+	floor    uint64
+	revs     map[zodb.OID][]*revision
+	txns     []*modelTxn
+	segments map[string][]byte            // by key
+	lie      map[layout.Place][]*revision // where
+	gc       bool                         // some of the packs collect garbage
+	token    map[zodb.Token]bool          // in the log
+	never    map[zodb.Token]bool          // were said not to be there
+	count    map[string]int
+	hints    [][]byte
 }
 
 // slot is what the checker knows of a slot of the log.
@@ -84,13 +90,28 @@ type slot struct {
 	epoch   uint64
 	last    zodb.TID
 	at      int // the step it was written
-	records int // up to this one
-	txns    int
+	records int // there are, when it has been read
 }
 
+// revision is a revision of an object, also one that a pack has dropped.
 type revision struct {
-	tid  zodb.TID
-	data string
+	oid     zodb.OID
+	tid     zodb.TID
+	data    string
+	deleted bool
+	gone    uint64 // the slot that dropped it; 0: it is there
+}
+
+// at reports whether the revision is there for whoever has read up to a slot.
+func (r *revision) at(slot uint64) bool { return r.gone == 0 || r.gone > slot }
+
+type modelTxn struct {
+	tid     zodb.TID
+	records []*revision
+}
+
+func (t *modelTxn) at(slot uint64) bool {
+	return slices.ContainsFunc(t.records, func(r *revision) bool { return r.at(slot) })
 }
 
 // actor is a coroutine.
@@ -107,7 +128,8 @@ type stopped struct{}
 func newModel(seed uint64) *model {
 	m := &model{
 		seed: seed, rnd: rand.New(rand.NewPCG(seed, 0x53)), slots: make([]slot, 1),
-		revs: make(map[zodb.OID][]revision), token: make(map[zodb.Token]bool), never: make(map[zodb.Token]bool),
+		revs: make(map[zodb.OID][]*revision), segments: make(map[string][]byte), lie: make(map[layout.Place][]*revision),
+		gc: seed%2 == 0, token: make(map[zodb.Token]bool), never: make(map[zodb.Token]bool),
 		count: make(map[string]int),
 	}
 	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -186,7 +208,7 @@ func (m *model) end(t *testing.T) {
 		t.Fatal(m.failure)
 	}
 	t.Logf("seed %d: %d steps, %d slots, floor %d, %d transactions; %v", m.seed, m.now, len(m.slots)-1, m.floor, len(m.txns), m.count)
-	for _, what := range []string{"acked", "unknown", "refused", "takeovers", "compacted", "crashes", "followed", "settled"} {
+	for _, what := range []string{"acked", "unknown", "refused", "takeovers", "compacted", "crashes", "followed", "settled", "packs", "dropped"} {
 		if m.count[what] == 0 && m.now >= 40_000 {
 			t.Errorf("seed %d: nothing was ever %s: the model is no test", m.seed, what)
 		}
@@ -223,7 +245,7 @@ func (m *model) options(name string, readOnly bool) Options {
 	})
 	return Options{
 		Objects: client, Writer: name, ReadOnly: readOnly, Manual: true, Parallel: 4,
-		Doubt: 8 * time.Second, Grace: modelGrace, SegmentBytes: 3000, TailBytes: 2000,
+		Doubt: 8 * time.Second, Grace: modelGrace, SegmentBytes: 3000, TailBytes: 2000, References: modelReferences,
 		Elapsed: func() time.Duration { return time.Duration(m.now) * time.Second },
 		Sleep:   func(context.Context, time.Duration) { m.pause() },
 	}
@@ -248,6 +270,8 @@ func (m *model) changed(key string, body []byte) {
 		}
 	case strings.HasPrefix(key, layout.LogPrefix):
 		m.written(slotOf(key), body)
+	case strings.HasPrefix(key, layout.SegmentPrefix):
+		m.segments[key] = body
 	}
 }
 
@@ -274,30 +298,45 @@ func (m *model) written(n uint64, body []byte) {
 		m.fail("slot %d (%v of epoch %d) does not follow on slot %d", n, l.Kind, l.Epoch, len(m.slots)-1)
 		return
 	}
-	for body := l.Txns; len(body) > 0; {
-		t, rest, err := txnlog.Decode(body)
-		if err != nil {
-			m.fail("slot %d: %w", n, err)
-			return
-		}
-		m.add(t)
-		prev.records += len(t.Records)
-		prev.txns++
-		body = rest
+	next := slot{layout.HashOf(body), l.Epoch, l.LastTID, m.now, prev.records}
+	m.slots = append(m.slots, next)
+	records, err := m.add(l.Txns)
+	if err != nil {
+		m.fail("slot %d: %w", n, err)
 	}
-	m.slots = append(m.slots, slot{layout.HashOf(body), l.Epoch, l.LastTID, m.now, prev.records, prev.txns})
+	if len(records) > 0 {
+		m.lie[layout.Place{Slot: n}] = records
+	}
+	dropped := 0
+	if l.Kind == layout.Replace {
+		dropped = m.replaced(n, l.Replace)
+	}
+	m.slots[n].records += len(records) - dropped
 }
 
-func (m *model) add(t *txnlog.Txn) {
-	if m.never[t.Token] {
-		m.fail("transaction %v was said not to be committed", t.TID)
+// add takes the transactions of a slot.
+func (m *model) add(body []byte) (records []*revision, err error) {
+	for len(body) > 0 {
+		t, rest, err := txnlog.Decode(body)
+		if err != nil {
+			return nil, err
+		}
+		if m.never[t.Token] {
+			m.fail("transaction %v was said not to be committed", t.TID)
+		}
+		m.token[t.Token] = true
+		x := &modelTxn{tid: t.TID}
+		for i := range t.Records {
+			r := &t.Records[i]
+			rev := &revision{oid: r.OID, tid: t.TID, data: string(r.Data), deleted: r.Kind == txnlog.Delete}
+			m.revs[r.OID] = append(m.revs[r.OID], rev)
+			x.records = append(x.records, rev)
+		}
+		m.txns = append(m.txns, x)
+		records = append(records, x.records...)
+		body = rest
 	}
-	m.token[t.Token] = true
-	m.txns = append(m.txns, t.TID)
-	for i := range t.Records {
-		r := &t.Records[i]
-		m.revs[r.OID] = append(m.revs[r.OID], revision{t.TID, string(r.Data)})
-	}
+	return records, nil
 }
 
 // check compares what an engine knows with the log up to its slot.
@@ -324,52 +363,101 @@ func (m *model) tolerable(what string, err error) {
 
 const modelOIDs = 12
 
-// load compares a revision with the log up to the engine's slot.
+// load compares a revision with the log up to the engine's slot. What is done behind may bring
+// that forward meanwhile; then one of the answers must be right.
 func (m *model) load(e *Engine, oid zodb.OID, tid zodb.TID) {
-	last := e.st.last
-	tid = min(tid, last+1)
+	tid = min(tid, e.st.last+1)
+	slot := e.st.slot
 	rec, err := e.LoadBefore(context.Background(), oid, tid)
-	revs := m.revs[oid]
-	n, _ := slices.BinarySearchFunc(revs, tid, func(r revision, tid zodb.TID) int { return int(r.tid) - int(tid) })
+	wrong := m.answer(slot, oid, tid, rec, err)
+	for slot++; wrong != nil && slot <= e.st.slot; slot++ {
+		wrong = m.answer(slot, oid, tid, rec, err)
+	}
+	if wrong != nil {
+		m.fail("object %v before %v: %w", oid, tid, wrong)
+	}
+}
+
+// answer reports why a load is wrong for whoever has read up to a slot.
+func (m *model) answer(slot uint64, oid zodb.OID, tid zodb.TID, rec zodb.Record, err error) error {
+	found, next := m.before(slot, oid, tid)
 	_, none := errors.AsType[*zodb.NoObjectError](err)
 	switch {
+	case none && found != nil && !found.deleted:
+		return fmt.Errorf("%w, and there is %v", err, found.tid)
 	case none:
-		if n > 0 {
-			m.fail("object %v before %v: %v, and there is %v", oid, tid, err, revs[n-1].tid)
-		}
+		return nil
 	case err != nil:
 		m.tolerable("load", err)
-	case n == 0 || rec.Serial != revs[n-1].tid || string(rec.Data) != revs[n-1].data:
-		m.fail("object %v before %v: revision %v", oid, tid, rec.Serial)
-	case n < len(revs) && revs[n].tid <= last && rec.Next != revs[n].tid:
-		m.fail("object %v before %v: next %v, want %v", oid, tid, rec.Next, revs[n].tid)
+		return nil
+	case found == nil || found.deleted || rec.Serial != found.tid || string(rec.Data) != found.data:
+		return fmt.Errorf("revision %v", rec.Serial)
+	case rec.Next != next:
+		return fmt.Errorf("next %v, want %v", rec.Next, next)
 	}
+	return nil
+}
+
+// before returns the newest revision before a tid for whoever has read up to a slot, and the
+// tid of the one after it.
+func (m *model) before(slot uint64, oid zodb.OID, tid zodb.TID) (found *revision, next zodb.TID) {
+	for _, r := range m.revs[oid] {
+		switch {
+		case r.tid > m.slots[slot].last:
+			return found, 0
+		case !r.at(slot):
+		case r.tid >= tid:
+			return found, r.tid
+		default:
+			found = r
+		}
+	}
+	return found, 0
 }
 
 // scan compares some transactions with the log.
 func (m *model) scan(e *Engine, from zodb.TID, most int) {
-	known := m.txns[:m.slots[e.st.slot].txns]
-	i, _ := slices.BinarySearch(known, from)
-	want := known[i:]
+	slot := e.st.slot
+	var want []*modelTxn
+	for _, t := range m.txns {
+		if t.tid >= from && t.tid <= m.slots[slot].last && t.at(slot) {
+			want = append(want, t)
+		}
+	}
 	for t, err := range e.Scan(context.Background(), from, store.Forward) {
-		if err != nil {
+		switch {
+		case err != nil:
 			m.tolerable("scan", err)
 			return
-		}
-		if len(want) == 0 {
-			return // more has come meanwhile
-		}
-		if t.TID != want[0] {
-			m.fail("a scan finds %v where %v is", t.TID, want[0])
+		case len(want) == 0 || t.TID != want[0].tid:
+			m.fail("a scan finds %v, and the next of %d is another one", t.TID, len(want))
 			return
 		}
+		m.sameRecords(slot, t, want[0])
 		if want = want[1:]; most == 0 {
 			return
 		}
 		most--
 	}
 	if len(want) > 0 {
-		m.fail("a scan ends before %v", want[0])
+		m.fail("a scan ends before %v", want[0].tid)
+	}
+}
+
+func (m *model) sameRecords(slot uint64, t *txnlog.Txn, want *modelTxn) {
+	n := 0
+	for _, r := range want.records {
+		if !r.at(slot) {
+			continue
+		}
+		if n == len(t.Records) || t.Records[n].OID != r.oid || string(t.Records[n].Data) != r.data {
+			m.fail("a scan finds transaction %v with other records", t.TID)
+			return
+		}
+		n++
+	}
+	if n != len(t.Records) {
+		m.fail("a scan finds %d records in transaction %v, and there are %d", len(t.Records), t.TID, n)
 	}
 }
 
@@ -420,7 +508,7 @@ func (m *model) anyTID() zodb.TID {
 	if len(m.txns) == 0 || m.rnd.IntN(3) == 0 {
 		return zodb.MaxTID
 	}
-	return m.txns[m.rnd.IntN(len(m.txns))] + zodb.TID(m.rnd.IntN(2))
+	return m.txns[m.rnd.IntN(len(m.txns))].tid + zodb.TID(m.rnd.IntN(2))
 }
 
 // modelWriter is a server that is started again whenever it ends.
@@ -446,6 +534,8 @@ func (w *modelWriter) run() {
 			w.settle()
 		case m.rnd.IntN(3) == 0:
 			w.commit()
+		case m.rnd.IntN(3) == 0:
+			m.load(w.engine, zodb.OID(m.rnd.IntN(modelOIDs)), m.anyTID())
 		}
 	}
 }
@@ -546,7 +636,14 @@ func (w *modelWriter) batch(e *Engine) []*txnlog.Txn {
 				prev = e.st.index.Newest(oid)
 			}
 			written[oid] = tid
-			t.Records = append(t.Records, txnlog.Record{OID: oid, Prev: prev, Data: fmt.Appendf(nil, "%s %d of %v", w.name, w.n, oid)})
+			r := txnlog.Record{OID: oid, Prev: prev, Data: fmt.Appendf(nil, "%s %d of %v", w.name, w.n, oid)}
+			for range rnd.IntN(3) {
+				r.Data = fmt.Appendf(r.Data, ">%d", rnd.IntN(modelOIDs))
+			}
+			if rnd.IntN(12) == 0 {
+				r.Kind, r.Data = txnlog.Delete, nil
+			}
+			t.Records = append(t.Records, r)
 		}
 		batch[i] = t
 	}
@@ -572,12 +669,17 @@ func (w *modelWriter) behind() {
 func (w *modelWriter) keep(e *Engine) {
 	m := w.m
 	var err error
-	switch what := m.rnd.IntN(10); {
-	case what < 4:
-		err = e.Checkpoint(context.Background())
+	switch what := m.rnd.IntN(20); {
 	case what < 8:
+		err = e.Checkpoint(context.Background())
+	case what < 15:
 		if err = e.Compact(context.Background()); err == nil {
 			m.count["compacted"]++
+		}
+	case what < 16:
+		opts := zodb.PackOptions{GC: m.gc && m.rnd.IntN(2) == 0}
+		if err = e.Pack(context.Background(), m.anyTID(), opts); err == nil {
+			m.count["packs"]++
 		}
 	default:
 		floor := m.floor

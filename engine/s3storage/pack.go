@@ -172,7 +172,7 @@ func (p *packer) commit() (again bool, err error) {
 	if p.st.moves != p.moves {
 		return false, errMoved
 	}
-	if p.live != nil {
+	if p.live != nil && !plantedNoCatchUp {
 		grown, err := p.live.catchUp()
 		if err != nil || grown {
 			return grown, err
@@ -261,6 +261,9 @@ func (p *packer) keeps(oid zodb.OID, tid zodb.TID) bool {
 func (p *packer) rewritePlace(b *segmentBuilder, from *place, drops bool) error {
 	if err := p.step(from.size); err != nil {
 		return err
+	}
+	if !drops && plantedReachOver {
+		return nil
 	}
 	if !drops {
 		return b.flush(p.ctx) // segments must not reach over one that stays

@@ -10,4 +10,6 @@ const (
 	plantedDeleteFirst = false // the floor is raised when everything is deleted
 	plantedNoGrace     = false // garbage is deleted at once
 	plantedStaleRuns   = false // runs of the index stay though their places are gone
+	plantedReachOver   = false // segments of a pack reach over those that stay
+	plantedNoCatchUp   = false // a pack does not look at what was committed meanwhile
 )

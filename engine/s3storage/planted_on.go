@@ -5,11 +5,11 @@ package s3storage
 // Bugs that the model check must find.
 var (
 	plantedTrustPuts, plantedTrust412, plantedNewBytes, plantedDeleteFirst,
-	plantedNoGrace, plantedStaleRuns bool
+	plantedNoGrace, plantedStaleRuns, plantedReachOver, plantedNoCatchUp bool
 
 	planted = map[string]*bool{
 		"TrustPuts": &plantedTrustPuts, "Trust412": &plantedTrust412, "NewBytes": &plantedNewBytes,
 		"DeleteFirst": &plantedDeleteFirst, "NoGrace": &plantedNoGrace,
-		"StaleRuns": &plantedStaleRuns,
+		"StaleRuns": &plantedStaleRuns, "ReachOver": &plantedReachOver, "NoCatchUp": &plantedNoCatchUp,
 	}
 )
