@@ -25,8 +25,8 @@ func cpu(b *testing.B) time.Duration {
 }
 
 // BenchmarkRead reads blocks from memory, from the disk (beside the same bytes out of one
-// open file, which is what a local database would do), and from a store in
-// memory, without and with keeping them.
+// open file, which is what a local database would do), parts of 1000 bytes from there, and
+// blocks from a store in memory, without and with keeping them.
 func BenchmarkRead(b *testing.B) {
 	for _, size := range []int64{4 << 10, 64 << 10, 256 << 10} {
 		for _, bench := range []struct {
@@ -61,6 +61,21 @@ func BenchmarkRead(b *testing.B) {
 				c.flying.Wait()
 			})
 		}
+		b.Run(fmt.Sprintf("part/%dK", size>>10), func(b *testing.B) {
+			s, all := newStore(b)
+			c := newCache(b, s, Options{Dir: b.TempDir(), MaxBytes: 1 << 30})
+			read := func(i int64) {
+				block := objstore.Range{Off: i * size % (int64(len(all)) - size + 1) / size * size, Len: size}
+				if _, err := c.ReadPart(context.Background(), "seg/1", block, i%(size-1000), 1000); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for i := range int64(len(all)) / size {
+				read(i)
+			}
+			c.flying.Wait()
+			measure(b, 1000, read)
+		})
 		b.Run(fmt.Sprintf("pread/%dK", size>>10), func(b *testing.B) {
 			path := filepath.Join(b.TempDir(), "file")
 			if err := os.WriteFile(path, make([]byte, 4<<20), 0o600); err != nil {

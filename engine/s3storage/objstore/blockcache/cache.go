@@ -1,6 +1,7 @@
 package blockcache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ type Cache struct {
 	opts Options
 
 	memory   *memory
+	whole    whole // files that were found whole
 	groups   []group
 	queue    chan int       // groups to count
 	counting sync.WaitGroup // the evictor
@@ -133,6 +135,45 @@ func (c *Cache) Read(ctx context.Context, key string, r objstore.Range) ([]byte,
 	return c.fetch(ctx, id)
 }
 
+// ReadPart returns n bytes at off in a block, or as many as there are. The block is read from
+// the store as a whole; from the disk only the part is, if the whole was good before.
+func (c *Cache) ReadPart(ctx context.Context, key string, block objstore.Range, off, n int64) ([]byte, error) {
+	id := blockID{key, block}
+	if data, ok := c.memory.get(id); ok {
+		c.inMemory.Add(1)
+		return part(data, off, n), nil
+	}
+	if data, ok := c.partFromDisk(id, off, n); ok {
+		c.onDiskHits.Add(1)
+		return data, nil
+	}
+	data, err := c.Read(ctx, key, block)
+	return part(data, off, n), err
+}
+
+// part returns a copy, for who retains it must not retain the block.
+func part(block []byte, off, n int64) []byte {
+	size := int64(len(block))
+	off = min(max(off, 0), size)
+	if off == 0 && n >= size {
+		return block
+	}
+	return bytes.Clone(block[off:min(off+max(n, 0), size)])
+}
+
+// partFromDisk reads a part of a block whose file this process knows to be whole.
+func (c *Cache) partFromDisk(id blockID, off, n int64) ([]byte, bool) {
+	if c.opts.Dir == "" || off < 0 || n <= 0 {
+		return nil, false
+	}
+	b := blockOf(c.opts.Space, id.key, id.r)
+	if !c.whole.has(b.hash) {
+		return nil, false
+	}
+	data, err := c.readFilePart(b, off, n)
+	return data, err == nil
+}
+
 // Add puts a block into the cache that is known already: who has just written an object
 // need not read it back. data must be what Read would return, and must not be changed.
 func (c *Cache) Add(key string, r objstore.Range, data []byte) {
@@ -160,6 +201,9 @@ func (c *Cache) fromDisk(id blockID) ([]byte, bool) {
 		c.corrupt.Add(1)
 		_ = os.Remove(filepath.Join(c.opts.Dir, b.file))
 	}
+	if err == nil {
+		c.whole.add(b.hash)
+	}
 	return data, err == nil
 }
 
@@ -177,6 +221,7 @@ func (c *Cache) toDisk(id blockID, data []byte) {
 	}
 	size, err := c.writeFile(b, data)
 	if err == nil {
+		c.whole.add(b.hash)
 		c.added(b, size)
 		return
 	}

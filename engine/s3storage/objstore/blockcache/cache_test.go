@@ -388,6 +388,84 @@ func TestLastWhoWaitsEndsTheRequest(t *testing.T) {
 	mustRead(t, c, all, 0)
 }
 
+// TestReadPart: parts of a block are one GET of all of it; then they come from memory, from a
+// file that was checked when it was first read, or from one that was written here.
+func TestReadPart(t *testing.T) {
+	for _, opts := range []Options{
+		{Memory: 64 << 20}, {Dir: t.TempDir(), MaxBytes: 1 << 30}, {Dir: t.TempDir(), MaxBytes: 1 << 30, Memory: 64 << 20},
+	} {
+		s, all := newStore(t)
+		rnd := rand.New(rand.NewPCG(1, 3))
+		for range 2 { // the second one finds what the first one left
+			c := newCache(t, s, opts)
+			for range 200 {
+				i, off, n := rnd.IntN(4), rnd.Int64N(blockSize), 1+rnd.Int64N(blockSize)
+				data, err := c.ReadPart(t.Context(), "seg/1", blockRange(i), off, n)
+				begin := int64(i)*blockSize + off
+				want := all[begin:min(begin+n, int64(i+1)*blockSize)]
+				if err != nil || !bytes.Equal(data, want) {
+					t.Fatalf("%d bytes at %d of block %d: %d bytes, %v", n, off, i, len(data), err)
+				}
+				c.flying.Wait()
+			}
+			c.Close()
+			if st := c.Stats(); opts.Dir != "" && st.Disk+st.Memory == 0 || opts.Dir == "" && st.Memory == 0 {
+				t.Errorf("%+v: %+v", opts, st)
+			}
+		}
+		want := int64(4)
+		if opts.Dir == "" {
+			want = 8
+		}
+		if got := s.Counts().Get; got != want {
+			t.Errorf("%+v: %d GETs, want %d", opts, got, want)
+		}
+	}
+}
+
+// TestReadPartOfChangedFile: a file that was good, and is another one now, is not used.
+func TestReadPartOfChangedFile(t *testing.T) {
+	s, all := newStore(t)
+	dir := t.TempDir()
+	c := newCache(t, s, Options{Dir: dir, MaxBytes: 1 << 30})
+	read := func(i int) {
+		t.Helper()
+		data, err := c.ReadPart(t.Context(), "seg/1", blockRange(i), 100, 50)
+		if begin := i*blockSize + 100; err != nil || !bytes.Equal(data, all[begin:begin+50]) {
+			t.Fatalf("block %d: %d bytes, %v", i, len(data), err)
+		}
+		c.flying.Wait()
+	}
+	for i := range 2 {
+		read(i)
+	}
+	paths, _ := files(t, dir)
+	content := make([][]byte, 2)
+	for i, path := range paths {
+		var err error
+		if content[i], err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.Counts().Get
+	for round, changed := range [][2][]byte{
+		{content[1], content[0]},
+		{content[0][:1000], append(bytes.Clone(content[1]), 0)},
+		{content[0][:5], nil},
+	} {
+		for i, path := range paths {
+			if err := os.WriteFile(path, changed[i], 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read(0)
+		read(1)
+		if got := s.Counts().Get - before; got != int64(2*(round+1)) {
+			t.Errorf("round %d: %d GETs", round, got)
+		}
+	}
+}
+
 func TestAdd(t *testing.T) {
 	s, all := newStore(t)
 	opts := Options{Dir: t.TempDir(), MaxBytes: 1 << 30}

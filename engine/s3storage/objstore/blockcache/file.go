@@ -5,12 +5,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -33,13 +34,47 @@ var errCorrupt = errors.New("not the block that it should be")
 type block struct {
 	name string // as in the file
 	file string // relative to the directory
+	hash hash   // of the name
 }
 
+type hash [16]byte
+
 func blockOf(space, key string, r objstore.Range) block {
-	name := fmt.Sprintf("%s\x00%s\x00%d\x00%d", space, key, r.Off, r.Len)
-	sum := sha256.Sum256([]byte(name))
-	hash := hex.EncodeToString(sum[:16])
-	return block{name, hash[:2] + "/" + hash[2:]}
+	b := make([]byte, 0, 128)
+	b = append(append(b, space...), 0)
+	b = append(append(b, key...), 0)
+	b = append(strconv.AppendInt(b, r.Off, 10), 0)
+	b = strconv.AppendInt(b, r.Len, 10)
+	sum := sha256.Sum256(b)
+	h := hash(sum[:16])
+	file := make([]byte, 0, 2*len(h)+1)
+	file = append(hex.AppendEncode(file, h[:1]), '/')
+	return block{string(b), string(hex.AppendEncode(file, h[1:])), h}
+}
+
+// whole is a set of files that this process has written, or read and found good. Files are
+// never changed; what a crash has torn was torn before this process began.
+type whole struct {
+	mu    sync.Mutex
+	files map[hash]struct{}
+}
+
+const maxWhole = 1 << 20
+
+func (w *whole) has(h hash) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.files[h]
+	return ok
+}
+
+func (w *whole) add(h hash) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.files == nil || len(w.files) >= maxWhole {
+		w.files = make(map[hash]struct{})
+	}
+	w.files[h] = struct{}{}
 }
 
 // appendFile appends the file of a block.
@@ -57,18 +92,21 @@ func appendFile(dst []byte, name string, data []byte) []byte {
 
 // parseFile returns the data of the block with this name, a part of file.
 func parseFile(file []byte, name string) ([]byte, error) {
-	if len(file) < headerSize || string(file[:4]) != magic {
+	size, ok := parseHeader(file, name)
+	n := headerSize + len(name)
+	if !ok || int64(len(file)) != int64(n)+size || xxhash.Sum64(file[12:]) != binary.BigEndian.Uint64(file[4:]) {
 		return nil, errCorrupt
 	}
-	n := int(binary.BigEndian.Uint16(file[12:]))
-	size := int64(binary.BigEndian.Uint32(file[14:]))
-	if int64(len(file)) != int64(headerSize+n)+size || string(file[headerSize:headerSize+n]) != name {
-		return nil, errCorrupt
+	return file[n:], nil
+}
+
+// parseHeader returns the length of the data of the block with this name, if that is what
+// begins like this.
+func parseHeader(b []byte, name string) (size int64, ok bool) {
+	if len(b) < headerSize+len(name) || string(b[:4]) != magic || int(binary.BigEndian.Uint16(b[12:])) != len(name) {
+		return 0, false
 	}
-	if xxhash.Sum64(file[12:]) != binary.BigEndian.Uint64(file[4:]) {
-		return nil, errCorrupt
-	}
-	return file[headerSize+n:], nil
+	return int64(binary.BigEndian.Uint32(b[14:])), string(b[headerSize:headerSize+len(name)]) == name
 }
 
 // readFile reads a block. Errors: fs.ErrNotExist, errCorrupt, any other.
@@ -91,11 +129,47 @@ func (c *Cache) readFile(b block) ([]byte, error) {
 		return nil, errCorrupt // it became shorter meanwhile
 	}
 	data, err := parseFile(content, b.name)
-	if err == nil && time.Since(st.ModTime()) > touchAge {
-		now := time.Now()
-		_ = os.Chtimes(path, now, now)
+	if err == nil {
+		touch(path, st)
 	}
 	return data, err
+}
+
+// touch notes that a file is used.
+func touch(path string, st fs.FileInfo) {
+	if now := time.Now(); now.Sub(st.ModTime()) > touchAge {
+		_ = os.Chtimes(path, now, now)
+	}
+}
+
+// readFilePart reads n bytes at off of a block, or as many as there are. Whether the file is
+// still that block's, and as long as it says, is looked at; its checksum is not.
+func (c *Cache) readFilePart(b block, off, n int64) ([]byte, error) {
+	path := filepath.Join(c.opts.Dir, b.file)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, headerSize+len(b.name))
+	if _, err := io.ReadFull(f, head); err != nil {
+		return nil, errCorrupt
+	}
+	size, ok := parseHeader(head, b.name)
+	if !ok || st.Size() != int64(len(head))+size {
+		return nil, errCorrupt
+	}
+	off = min(off, size)
+	data := make([]byte, min(n, size-off))
+	if _, err := f.ReadAt(data, int64(len(head))+off); err != nil {
+		return nil, err
+	}
+	touch(path, st)
+	return data, nil
 }
 
 // writeFile writes a block, and returns how many bytes its file has.
