@@ -17,6 +17,8 @@ type S3Storage struct {
 	URL         string        // url: s3://BUCKET/PREFIX?..., or s3dir:///DIRECTORY. Options in it win over those here
 	BlobDir     string        // blob-dir: where blobs are cached; "": no blobs
 	BlobCache   int64         // blob-cache-size, default 1 GiB
+	CacheDir    string        // cache-dir: where blocks that were read are kept; "": in memory only
+	CacheSize   int64         // cache-size: bytes in CacheDir, default 1 GiB
 	ReadOnly    bool          // read-only: follow another server
 	Window      time.Duration // commit-window, default none
 	Lease       time.Duration // lease, default 30 s
@@ -25,14 +27,15 @@ type S3Storage struct {
 }
 
 const (
-	defaultBlobCache = 1 << 30
-	defaultLease     = 30 * time.Second
+	defaultBlobCache  = 1 << 30
+	defaultBlockCache = 1 << 30
+	defaultLease      = 30 * time.Second
 )
 
 func newS3(where string) *S3Storage {
 	return &S3Storage{
 		Section: Section{Type: "s3storage", Name: "1"}, URL: where,
-		BlobCache: defaultBlobCache, Lease: defaultLease, PackGC: true,
+		BlobCache: defaultBlobCache, CacheSize: defaultBlockCache, Lease: defaultLease, PackGC: true,
 	}
 }
 
@@ -43,6 +46,8 @@ func (l *loader) s3Storage(s *zconfig.Section, base Section) Storage {
 		URL:         need(r, "url", s3URL),
 		BlobDir:     get(r, "blob-dir", l.optionalPath, ""),
 		BlobCache:   get(r, "blob-cache-size", zconfig.ByteSize, defaultBlobCache),
+		CacheDir:    get(r, "cache-dir", l.optionalPath, ""),
+		CacheSize:   get(r, "cache-size", zconfig.ByteSize, defaultBlockCache),
 		ReadOnly:    get(r, "read-only", zconfig.Boolean, false),
 		Window:      get(r, "commit-window", duration, 0),
 		Lease:       get(r, "lease", duration, defaultLease),
@@ -82,6 +87,7 @@ func (s *S3Storage) describe() string {
 	where, _, _ := strings.Cut(s.URL, "?")
 	p := phrase{"a database at " + where}
 	p.add(s.BlobDir != "", "blobs cached in %s", s.BlobDir)
+	p.add(s.CacheDir != "", "what was read is kept in %s", s.CacheDir)
 	p.add(s.ReadOnly, "cannot be written")
 	p.add(s.Window > 0, "commits gather for %v", s.Window)
 	p.add(s.KeepHistory > 0, "history of %v", s.KeepHistory)

@@ -26,7 +26,7 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 		return nil, errTwoBlobDirs
 	}
 	opts := s3storage.Options{
-		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, ReadOnly: c.ReadOnly || o.ReadOnly, Window: c.Window,
+		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, CacheDir: c.CacheDir, CacheBytes: c.CacheSize, ReadOnly: c.ReadOnly || o.ReadOnly, Window: c.Window,
 		Lease: c.Lease, KeepHistory: c.KeepHistory, PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger,
 	}
 	u, err := parseS3(c.URL, &opts)
@@ -95,6 +95,10 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 		opts.BlobDir = value
 	case "blob-cache-size":
 		opts.BlobCache, err = zconfig.ByteSize(value)
+	case "cache-dir":
+		opts.CacheDir = value
+	case "cache-size":
+		opts.CacheBytes, err = zconfig.ByteSize(value)
 	case "read-only":
 		opts.ReadOnly, err = zconfig.Boolean(value)
 	case "commit-window":
@@ -108,7 +112,7 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 	case "at":
 		x.at, err = ParseInstant(value, time.Now())
 	default:
-		known := append(bucket.Parameters(), "blob-dir", "blob-cache-size", "read-only", "commit-window", "lease", "keep-history", "pack-gc", "at")
+		known := append(bucket.Parameters(), "blob-dir", "blob-cache-size", "cache-dir", "cache-size", "read-only", "commit-window", "lease", "keep-history", "pack-gc", "at")
 		slices.Sort(known)
 		return fmt.Errorf("this option is not known: there are %s", strings.Join(known, ", "))
 	}

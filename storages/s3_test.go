@@ -1,6 +1,7 @@
 package storages
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,35 @@ func TestS3Options(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", where, err, want)
 		}
+	}
+}
+
+// What was read is kept in the directory that the URL names.
+func TestS3Cache(t *testing.T) {
+	cache := filepath.Join(t.TempDir(), "cache")
+	where := "s3dir://" + t.TempDir()
+	s, err := OpenURL(t.Context(), where, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for serial, i := zodb.TID(0), 0; i < 30; i++ { // enough for a checkpoint at the end
+		serial = writeRoot(t, s, serial)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err = OpenURL(t.Context(), where+"?read-only=yes&cache-size=10MB&cache-dir="+cache, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.LoadBefore(t.Context(), 0, zodb.MaxTID); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if blocks, err := filepath.Glob(cache + "/*/*"); err != nil || len(blocks) != 1 {
+		t.Errorf("%d blocks in the cache, %v", len(blocks), err)
 	}
 }
 

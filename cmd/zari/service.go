@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -209,6 +210,10 @@ func (s *service) hasSlowStorage() bool {
 			switch part := part.(type) {
 			case *config.ClientStorage, *config.DelayedStorage:
 				return true
+			case *config.S3Storage:
+				if strings.HasPrefix(part.URL, "s3:") {
+					return true
+				}
 			case *config.RelStorage:
 				if _, local := part.SQL.(*config.SQLite); !local {
 					return true

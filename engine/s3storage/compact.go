@@ -19,7 +19,7 @@ func (e *Engine) compact(ctx context.Context) error {
 	if len(sources) == 0 || sources[len(sources)-1].Slot == 0 {
 		return nil
 	}
-	b := &segmentBuilder{Engine: e}
+	b := &segmentBuilder{Engine: e, newest: true}
 	for _, p := range sources {
 		if err := b.copy(ctx, p); err != nil {
 			return err
@@ -59,6 +59,7 @@ func (e *Engine) toCompact() (sources []place, moves int) {
 type segmentBuilder struct {
 	*Engine
 	w        *layout.SegmentWriter
+	newest   bool // what is written is kept in the cache
 	segments []layout.Segment
 	tables   []*layout.Table
 }
@@ -114,5 +115,11 @@ func (b *segmentBuilder) flush(ctx context.Context) error {
 	b.segments = append(b.segments, info)
 	b.tables = append(b.tables, &b.w.Table)
 	b.w = nil
-	return b.upload(ctx, layout.SegmentKey(info.ID), object)
+	if err := b.upload(ctx, layout.SegmentKey(info.ID), object); err != nil {
+		return err
+	}
+	if b.newest {
+		b.keepBlocks(&info, object)
+	}
+	return nil
 }

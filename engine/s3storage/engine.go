@@ -10,6 +10,7 @@ import (
 	"github.com/zaridb/zari/blobs"
 	"github.com/zaridb/zari/engine/s3storage/layout"
 	"github.com/zaridb/zari/engine/s3storage/objstore"
+	"github.com/zaridb/zari/engine/s3storage/objstore/blockcache"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/zodb"
 )
@@ -36,7 +37,9 @@ type Engine struct {
 	mu sync.RWMutex
 	st *state
 
-	blobs    *blobs.Dir // where blobs are cached; nil: there are none
+	hedger   *objstore.Hedger
+	blocks   *blockcache.Cache // nil: there is none
+	blobs    *blobs.Dir        // where blobs are cached; nil: there are none
 	tables   tableCache
 	staged   stagedBlobs
 	cache    blobCache
@@ -65,13 +68,16 @@ var (
 // Open opens a database; to write, it is made if it is not there, and whoever wrote
 // before is over. The engine owns opts.Objects from now on, also when it fails.
 func Open(ctx context.Context, opts Options) (*Engine, error) {
-	e := &Engine{opts: opts.withDefaults(), objects: opts.Objects, owner: layout.NewID(), wake: make(chan struct{}, 1)}
+	e := &Engine{
+		opts: opts.withDefaults(), objects: opts.Objects, hedger: objstore.NewHedger(opts.Objects),
+		owner: layout.NewID(), wake: make(chan struct{}, 1),
+	}
 	e.news.arrived = make(chan struct{}, 1)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := e.open(ctx); err != nil {
 		e.cancel()
 		e.wg.Wait()
-		return nil, errors.Join(fmt.Errorf("%s: %w", e.Name(), err), opts.Objects.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", e.Name(), err), e.closeReading(), opts.Objects.Close())
 	}
 	e.checkpoint.when, e.collectAt = e.opts.Elapsed(), e.opts.Elapsed()
 	if !opts.Manual {
@@ -86,7 +92,7 @@ func (e *Engine) open(ctx context.Context) error {
 			return err
 		}
 		e.news.changes, e.news.after = nil, e.st.last // what a Store begins with
-		return e.openBlobs()
+		return e.openCaches()
 	}
 	if !e.opts.Manual {
 		if err := objstore.Probe(ctx, e.objects, layout.ProbePrefix); err != nil {
@@ -100,6 +106,13 @@ func (e *Engine) open(ctx context.Context) error {
 		return err
 	}
 	if err := e.takeOver(ctx); err != nil {
+		return err
+	}
+	return e.openCaches()
+}
+
+func (e *Engine) openCaches() error {
+	if err := e.openBlocks(); err != nil {
 		return err
 	}
 	return e.openBlobs()
@@ -129,7 +142,7 @@ func (e *Engine) Close() error {
 			cancel()
 		}
 		e.giveUpLease()
-		e.closeErr = e.objects.Close()
+		e.closeErr = errors.Join(e.closeReading(), e.objects.Close())
 	})
 	return e.closeErr
 }
@@ -172,7 +185,7 @@ func (e *Engine) Slot() uint64 {
 // read gets an object, or a part of it. A store that fails is asked again for a while.
 func (e *Engine) read(ctx context.Context, key string, r objstore.Range) ([]byte, error) {
 	for delay := 10 * time.Millisecond; ; delay *= 4 {
-		data, _, err := objstore.Read(ctx, e.objects, key, r)
+		data, err := e.readOnce(ctx, key, r)
 		switch {
 		case err == nil, errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrRange), errors.Is(err, objstore.ErrClosed):
 			return data, err
@@ -181,6 +194,17 @@ func (e *Engine) read(ctx context.Context, key string, r objstore.Range) ([]byte
 		}
 		e.opts.Sleep(ctx, delay)
 	}
+}
+
+// readOnce is one request; of a part of an object it is a second one if the first is slow. Whole
+// objects are of any size: of them nobody can say what is slow.
+func (e *Engine) readOnce(ctx context.Context, key string, r objstore.Range) (data []byte, err error) {
+	if r.Len > 0 && !e.opts.Manual {
+		data, _, err = e.hedger.Read(ctx, key, r)
+	} else {
+		data, _, err = objstore.Read(ctx, e.objects, key, r)
+	}
+	return data, err
 }
 
 // upload puts an object under a key that is ours alone.

@@ -27,8 +27,8 @@ func (e *Engine) Serials(_ context.Context, oids []zodb.OID) ([]zodb.TID, error)
 	return tids, nil
 }
 
-// LoadBefore implements store.Engine: one GET of the record's bytes, or none if they are
-// in memory.
+// LoadBefore implements store.Engine: one GET of the block that the record is in, or none if
+// that is in memory or in the cache.
 func (e *Engine) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zodb.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return zodb.Record{}, err
@@ -67,14 +67,9 @@ func (e *Engine) record(ctx context.Context, p *place, x index.Entry) ([]byte, e
 	if off < p.body || n <= 0 {
 		return nil, corrupt(errors.New("the index points beside the transactions"))
 	}
-	var raw []byte
-	if p.data != nil {
-		raw = p.data[off : off+n]
-	} else {
-		var err error
-		if raw, err = e.read(ctx, p.Key(), objstore.Range{Off: off, Len: n}); err != nil {
-			return nil, err
-		}
+	raw, err := e.part(ctx, p, off, n)
+	if err != nil {
+		return nil, err
 	}
 	r, err := txnlog.DecodeRecord(raw)
 	switch {

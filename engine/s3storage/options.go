@@ -47,6 +47,13 @@ type Options struct {
 	CollectEvery    time.Duration // default 1 h
 	TailBytes       int64         // bytes of the newest log objects that are kept in memory; default 64 MiB
 
+	// CacheDir is where blocks of segments are kept, CacheBytes how many bytes; "": only in
+	// memory. Servers can share it, also of different databases. Default 1 GiB.
+	CacheDir   string
+	CacheBytes int64
+
+	CacheMemory int64 // bytes of blocks in memory; default 64 MiB
+
 	// KeepHistory, if not 0, is how long revisions are kept that were replaced: the
 	// database is packed by itself.
 	KeepHistory time.Duration
@@ -82,6 +89,8 @@ func (o Options) withDefaults() Options {
 	def(&o.CheckpointEvery, time.Minute)
 	def(&o.CollectEvery, time.Hour)
 	def(&o.TailBytes, 64<<20)
+	def(&o.CacheBytes, 1<<30)
+	def(&o.CacheMemory, 64<<20)
 	def(&o.BlobCache, 1<<30)
 	def(&o.Parallel, 32)
 	if o.Writer == "" {

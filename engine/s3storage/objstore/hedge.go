@@ -24,9 +24,12 @@ type Reader interface {
 // is not made slower.
 type Hedger struct {
 	store Store
-	wg    sync.WaitGroup // losers that have not noticed yet
+	wg    sync.WaitGroup // requests, losers that have not noticed yet among them
+	ctx   context.Context
+	stop  context.CancelFunc
 
 	mu     sync.Mutex
+	closed bool
 	sizes  map[int]*latencies
 	credit float64 // in requests
 
@@ -42,7 +45,9 @@ const (
 
 // NewHedger returns a Hedger over a store.
 func NewHedger(s Store) *Hedger {
-	return &Hedger{store: s, sizes: make(map[int]*latencies), credit: hedgeBurst}
+	h := &Hedger{store: s, sizes: make(map[int]*latencies), credit: hedgeBurst}
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	return h
 }
 
 // HedgeStats are what came of the second requests.
@@ -54,10 +59,24 @@ type HedgeStats struct {
 // Stats returns what came of the second requests.
 func (h *Hedger) Stats() HedgeStats { return HedgeStats{h.hedged.Load(), h.won.Load()} }
 
-// Close waits for requests that lost and were cancelled. It does not close the store.
+// Close ends all requests. It does not close the store.
 func (h *Hedger) Close() error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.stop()
 	h.wg.Wait()
 	return nil
+}
+
+// begin counts a Read, which ends with wg.Done. It reports false after Close.
+func (h *Hedger) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.wg.Add(1)
+	}
+	return !h.closed
 }
 
 type readResult struct {
@@ -74,8 +93,13 @@ func (r readResult) settles() bool {
 
 // Read implements Reader.
 func (h *Hedger) Read(ctx context.Context, key string, r Range) ([]byte, Info, error) {
+	if !h.begin() {
+		return nil, Info{}, ErrClosed
+	}
+	defer h.wg.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(h.ctx, cancel)()
 	results := make(chan readResult, 2)
 	ask := func(second bool) {
 		h.wg.Go(func() {
@@ -108,6 +132,8 @@ func (h *Hedger) Read(ctx context.Context, key string, r Range) ([]byte, Info, e
 			}
 			if res.err == nil {
 				h.took(r, time.Since(begin))
+			} else if h.ctx.Err() != nil {
+				res.err = ErrClosed
 			}
 			return res.data, res.info, res.err
 		}
