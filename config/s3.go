@@ -21,6 +21,7 @@ type S3Storage struct {
 	CacheSize   int64         // cache-size: bytes in CacheDir, default 1 GiB
 	ReadOnly    bool          // read-only: follow another server
 	Window      time.Duration // commit-window, default none
+	MaxTxn      int64         // max-transaction, default 1 GiB
 	Lease       time.Duration // lease, default 30 s
 	KeepHistory time.Duration // keep-history; 0: for ever
 	PackGC      bool          // pack-gc, default true
@@ -29,13 +30,14 @@ type S3Storage struct {
 const (
 	defaultBlobCache  = 1 << 30
 	defaultBlockCache = 1 << 30
+	defaultMaxTxn     = 1 << 30
 	defaultLease      = 30 * time.Second
 )
 
 func newS3(where string) *S3Storage {
 	return &S3Storage{
 		Section: Section{Type: "s3storage", Name: "1"}, URL: where,
-		BlobCache: defaultBlobCache, CacheSize: defaultBlockCache, Lease: defaultLease, PackGC: true,
+		BlobCache: defaultBlobCache, CacheSize: defaultBlockCache, MaxTxn: defaultMaxTxn, Lease: defaultLease, PackGC: true,
 	}
 }
 
@@ -50,6 +52,7 @@ func (l *loader) s3Storage(s *zconfig.Section, base Section) Storage {
 		CacheSize:   get(r, "cache-size", zconfig.ByteSize, defaultBlockCache),
 		ReadOnly:    get(r, "read-only", zconfig.Boolean, false),
 		Window:      get(r, "commit-window", duration, 0),
+		MaxTxn:      get(r, "max-transaction", zconfig.ByteSize, defaultMaxTxn),
 		Lease:       get(r, "lease", duration, defaultLease),
 		KeepHistory: get(r, "keep-history", duration, 0),
 		PackGC:      get(r, "pack-gc", zconfig.Boolean, true),

@@ -26,7 +26,7 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 		return nil, errTwoBlobDirs
 	}
 	opts := s3storage.Options{
-		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, CacheDir: c.CacheDir, CacheBytes: c.CacheSize, ReadOnly: c.ReadOnly || o.ReadOnly, Window: c.Window,
+		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, CacheDir: c.CacheDir, CacheBytes: c.CacheSize, ReadOnly: c.ReadOnly || o.ReadOnly, Window: c.Window, MaxTransaction: c.MaxTxn,
 		Lease: c.Lease, KeepHistory: c.KeepHistory, PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger,
 	}
 	u, err := parseS3(c.URL, &opts)
@@ -103,6 +103,8 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 		opts.ReadOnly, err = zconfig.Boolean(value)
 	case "commit-window":
 		opts.Window, err = time.ParseDuration(value)
+	case "max-transaction":
+		opts.MaxTransaction, err = zconfig.ByteSize(value)
 	case "lease":
 		opts.Lease, err = time.ParseDuration(value)
 	case "keep-history":
@@ -112,7 +114,7 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 	case "at":
 		x.at, err = ParseInstant(value, time.Now())
 	default:
-		known := append(bucket.Parameters(), "blob-dir", "blob-cache-size", "cache-dir", "cache-size", "read-only", "commit-window", "lease", "keep-history", "pack-gc", "at")
+		known := append(bucket.Parameters(), "blob-dir", "blob-cache-size", "cache-dir", "cache-size", "read-only", "commit-window", "max-transaction", "lease", "keep-history", "pack-gc", "at")
 		slices.Sort(known)
 		return fmt.Errorf("this option is not known: there are %s", strings.Join(known, ", "))
 	}

@@ -25,8 +25,8 @@ type pending struct {
 // errLost says that the slot has somebody else's object.
 var errLost = errors.New("another server has written the next object of the log")
 
-// Append implements store.Engine: the batch is one object of the log.
-func (e *Engine) Append(ctx context.Context, batch []*txnlog.Txn, meta *store.Meta) (int, error) {
+// Append implements store.Engine: the batch is one object of the log, or several if it is large.
+func (e *Engine) Append(ctx context.Context, batch []*txnlog.Txn, meta *store.Meta) (durable int, err error) {
 	if e.opts.ReadOnly {
 		return 0, zodb.ErrReadOnly
 	}
@@ -36,35 +36,31 @@ func (e *Engine) Append(ctx context.Context, batch []*txnlog.Txn, meta *store.Me
 	if err := e.fit(ctx); err != nil {
 		return 0, err
 	}
-	l, err := e.commitOf(batch, meta)
-	if err != nil {
-		return 0, err
+	for first := true; first || durable < len(batch); first = false {
+		part := batch[durable:][:e.together(batch[durable:])]
+		l, err := e.commitOf(part, meta)
+		if err != nil {
+			return durable, err
+		}
+		e.paced()
+		if err := e.write(ctx, l, nil); err != nil {
+			return durable, err
+		}
+		e.keepBlobs(part)
+		durable, meta = durable+len(part), nil
 	}
-	e.paced()
-	if err := e.write(ctx, l, nil); err != nil {
-		return 0, err
-	}
-	e.keepBlobs(batch)
 	e.nudge()
-	return len(batch), nil
+	return durable, nil
 }
-
-// maxObject bounds an object of the log: offsets in it have 32 bits.
-const maxObject = 1<<32 - 1<<20
 
 // commitOf makes the log object of a batch.
 func (e *Engine) commitOf(batch []*txnlog.Txn, meta *store.Meta) (*layout.Log, error) {
 	l := &layout.Log{Kind: layout.Commit, Meta: meta, LastTID: e.st.last, MaxOID: e.st.maxOID}
 	size := 0
 	for _, t := range batch {
-		for i := range t.Records {
-			size += t.Records[i].EncodedLen()
-		}
+		size += encodedLen(t)
 	}
-	if size > maxObject {
-		return nil, fmt.Errorf("a batch of %d bytes is too large for one object", size)
-	}
-	l.Txns = make([]byte, 0, size+256*len(batch))
+	l.Txns = make([]byte, 0, size+txnlog.ChecksumLen*len(batch))
 	for _, t := range batch {
 		entry, err := layout.TableOf(t, e.stagedBlob)
 		if err != nil {
@@ -251,12 +247,8 @@ func (e *Engine) Check(t *txnlog.Txn) error {
 			return err
 		}
 	}
-	size := t.HeadLen()
-	for i := range t.Records {
-		size += t.Records[i].EncodedLen()
-	}
-	if size > maxObject {
-		return fmt.Errorf("a transaction of %d bytes is too large for one object", size)
+	if err := e.checkSize(t); err != nil {
+		return err
 	}
 	return e.stageBlobs(e.ctx, t)
 }

@@ -40,6 +40,10 @@ type Options struct {
 	// BlobGrace is how long a blob stays that no transaction names. Default 7 days.
 	BlobGrace time.Duration
 
+	// MaxTransaction bounds the bytes of a transaction, which is one object of the log; a vote
+	// on a larger one is refused. Default 1 GiB, at most 4 GiB.
+	MaxTransaction int64
+
 	SegmentBytes    int64         // about how large segments become; default 64 MiB
 	CompactSlots    int           // how many slots are moved to a segment at the latest; default 1000
 	CheckpointSlots uint64        // how many slots come between checkpoints; default 1000
@@ -83,6 +87,7 @@ func (o Options) withDefaults() Options {
 	def(&o.Poll, time.Second)
 	def(&o.Grace, 24*time.Hour)
 	def(&o.BlobGrace, 7*24*time.Hour)
+	def(&o.MaxTransaction, 1<<30)
 	def(&o.SegmentBytes, 64<<20)
 	def(&o.CompactSlots, 1000)
 	def(&o.CheckpointSlots, 1000)
