@@ -42,6 +42,7 @@ type Cache struct {
 
 	memory   *memory
 	whole    whole // files that were found whole
+	open     *openFiles
 	groups   []group
 	queue    chan int       // groups to count
 	counting sync.WaitGroup // the evictor
@@ -75,7 +76,7 @@ const failurePause = 10 * time.Second
 
 // Open returns a cache over a store, and makes its directory.
 func Open(from objstore.Reader, opts Options) (*Cache, error) {
-	c := &Cache{from: from, opts: opts, memory: newMemory(opts.Memory), flights: make(map[blockID]*flight)}
+	c := &Cache{from: from, opts: opts, memory: newMemory(opts.Memory), open: newOpenFiles(maxOpen()), flights: make(map[blockID]*flight)}
 	if opts.Dir == "" || opts.MaxBytes <= 0 {
 		c.opts.Dir = ""
 		return c, nil
@@ -106,6 +107,7 @@ func (c *Cache) Close() error {
 		close(c.queue)
 	}
 	c.counting.Wait()
+	c.open.close()
 	return nil
 }
 
@@ -166,12 +168,31 @@ func (c *Cache) partFromDisk(id blockID, off, n int64) ([]byte, bool) {
 	if c.opts.Dir == "" || off < 0 || n <= 0 {
 		return nil, false
 	}
-	b := blockOf(c.opts.Space, id.key, id.r)
-	if !c.whole.has(b.hash) {
-		return nil, false
+	f := c.open.get(id)
+	open := f != nil
+	if !open {
+		b := blockOf(c.opts.Space, id.key, id.r)
+		if !c.whole.has(b.hash) {
+			return nil, false
+		}
+		var err error
+		if f, err = c.openFile(b, id); err != nil {
+			return nil, false
+		}
 	}
-	data, err := c.readFilePart(b, off, n)
-	return data, err == nil
+	data, err := f.read(off, n)
+	switch {
+	case err != nil:
+		c.open.forget(f)
+		c.whole.remove(blockOf(c.opts.Space, id.key, id.r).hash)
+		return nil, false
+	case f.stale():
+		touch(f.path, f.info)
+		c.open.forget(f) // the next one opens it with its new time
+	case !open:
+		c.open.add(f)
+	}
+	return data, true
 }
 
 // Add puts a block into the cache that is known already: who has just written an object

@@ -502,3 +502,70 @@ func FuzzParseFile(f *testing.F) {
 		}
 	})
 }
+
+// TestOpenFiles: there are never more files open than may be, none of them after Close, and
+// one that was deleted is closed by a sweep.
+func TestOpenFiles(t *testing.T) {
+	for _, most := range []int{0, 1, 5, 100} {
+		s, all := newStore(t)
+		c := newCache(t, s, Options{Dir: t.TempDir(), MaxBytes: 1 << 30})
+		c.open = newOpenFiles(most)
+		rnd := rand.New(rand.NewPCG(1, 5))
+		for range 300 {
+			i, off := rnd.IntN(10), rnd.Int64N(blockSize-100)
+			data, err := c.ReadPart(t.Context(), "seg/1", blockRange(i), off, 100)
+			if begin := int64(i)*blockSize + off; err != nil || !bytes.Equal(data, all[begin:begin+100]) {
+				t.Fatalf("%d bytes, %v", len(data), err)
+			}
+			c.flying.Wait()
+		}
+		if n := len(c.open.files); n != min(most, 10) || n != c.open.order.Len() {
+			t.Errorf("%d files are open, at most %d may be", n, most)
+		}
+		if got := s.Counts().Get; got != 10 {
+			t.Errorf("%d GETs", got)
+		}
+		paths, _ := files(t, c.opts.Dir)
+		for _, path := range paths {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.open.sweep(); len(c.open.files) != 0 {
+			t.Errorf("%d files are open that were deleted", len(c.open.files))
+		}
+		mustRead(t, c, all, 0)
+		c.Close()
+		if n := len(c.open.files); n != 0 {
+			t.Errorf("%d files are open after Close", n)
+		}
+	}
+}
+
+// TestUseIsNoted: who reads parts of an old file keeps it from being the next to go.
+func TestUseIsNoted(t *testing.T) {
+	s, _ := newStore(t)
+	c := newCache(t, s, Options{Dir: t.TempDir(), MaxBytes: 1 << 30})
+	read := func() {
+		t.Helper()
+		if _, err := c.ReadPart(t.Context(), "seg/1", blockRange(0), 10, 10); err != nil {
+			t.Fatal(err)
+		}
+		c.flying.Wait()
+	}
+	read()
+	paths, _ := files(t, c.opts.Dir)
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(paths[0], old, old); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		read()
+	}
+	if info, err := os.Stat(paths[0]); err != nil || time.Since(info.ModTime()) > touchAge {
+		t.Errorf("last used %v, %v", info.ModTime(), err)
+	}
+	if got := s.Counts().Get; got != 1 {
+		t.Errorf("%d GETs", got)
+	}
+}

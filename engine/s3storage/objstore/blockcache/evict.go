@@ -65,6 +65,7 @@ func (c *Cache) evictor() {
 		before := g.added
 		g.mu.Unlock()
 		size := c.evict(i)
+		c.open.sweep() // also of what other processes have removed
 		g.mu.Lock()
 		g.counted, g.size = true, size
 		g.added -= before

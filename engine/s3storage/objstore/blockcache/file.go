@@ -77,6 +77,12 @@ func (w *whole) add(h hash) {
 	w.files[h] = struct{}{}
 }
 
+func (w *whole) remove(h hash) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.files, h)
+}
+
 // appendFile appends the file of a block.
 func appendFile(dst []byte, name string, data []byte) []byte {
 	start := len(dst)
@@ -142,34 +148,35 @@ func touch(path string, st fs.FileInfo) {
 	}
 }
 
-// readFilePart reads n bytes at off of a block, or as many as there are. Whether the file is
-// still that block's, and as long as it says, is looked at; its checksum is not.
-func (c *Cache) readFilePart(b block, off, n int64) ([]byte, error) {
+// openFile opens the file of a block that was found whole before, if it is still that
+// block's, and as long as it says.
+func (c *Cache) openFile(b block, id blockID) (*openFile, error) {
 	path := filepath.Join(c.opts.Dir, b.file)
-	f, err := os.Open(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	st, err := f.Stat()
+	f := &openFile{id: id, path: path, file: file, data: int64(headerSize + len(b.name))}
+	if f.info, err = file.Stat(); err == nil {
+		f.size, err = readHeader(file, b.name, f.info.Size())
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, file.Close())
 	}
-	head := make([]byte, headerSize+len(b.name))
-	if _, err := io.ReadFull(f, head); err != nil {
-		return nil, errCorrupt
+	return f, nil
+}
+
+// readHeader reads the header of a file of some bytes, and returns the length of its data.
+func readHeader(file io.Reader, name string, size int64) (int64, error) {
+	head := make([]byte, headerSize+len(name))
+	if _, err := io.ReadFull(file, head); err != nil {
+		return 0, errCorrupt
 	}
-	size, ok := parseHeader(head, b.name)
-	if !ok || st.Size() != int64(len(head))+size {
-		return nil, errCorrupt
+	n, ok := parseHeader(head, name)
+	if !ok || size != int64(len(head))+n {
+		return 0, errCorrupt
 	}
-	off = min(off, size)
-	data := make([]byte, min(n, size-off))
-	if _, err := f.ReadAt(data, int64(len(head))+off); err != nil {
-		return nil, err
-	}
-	touch(path, st)
-	return data, nil
+	return n, nil
 }
 
 // writeFile writes a block, and returns how many bytes its file has.
