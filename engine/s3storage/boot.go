@@ -176,7 +176,7 @@ func (e *Engine) loadCheckpoint(ctx context.Context, key string, st *state) (*la
 		return nil, inObject(key, err)
 	}
 	st.slot, st.hash, st.epoch, st.last, st.maxOID = c.Slot, c.Hash, c.Epoch, c.LastTID, c.MaxOID
-	st.meta, st.packedTo = c.Meta, c.PackedTo
+	st.meta, st.packedTo, st.front = c.Meta, c.PackedTo, c.Front
 	st.replaced, st.garbage = c.Replaced, c.Garbage
 	st.collecting, st.collectingSlot = c.Collecting, c.CollectingSlot
 	numbers := make(map[layout.Place]uint32)
@@ -453,7 +453,7 @@ func (e *Engine) trimTail() {
 		if p.data == nil {
 			break // those before it have been let go, or are segments
 		}
-		if sum += p.size; sum > e.opts.TailBytes {
+		if sum += p.size; sum > e.opts.TailBytes && !e.backlog.has(p.Slot) {
 			p.data = nil
 		}
 	}

@@ -43,6 +43,9 @@ func (e *Engine) writeCheckpoint(ctx context.Context) error {
 	if e.moves() != moves {
 		return errMoved
 	}
+	if err := e.move(ctx, c.Slot); err != nil {
+		return err // who begins here goes on in the bucket
+	}
 	c.Runs = append(c.Runs, runs...)
 	key := layout.CheckpointKey(c.Slot, c.ID)
 	if err := e.upload(ctx, key, c.Encode()); err != nil {
@@ -80,7 +83,7 @@ func (e *Engine) snapshot() (c *layout.Checkpoint, after zodb.TID, kept, moves i
 	c = &layout.Checkpoint{
 		Database: st.database, ID: layout.NewID(), Slot: st.slot, Epoch: st.epoch, Hash: st.hash,
 		LastTID: st.last, MaxOID: st.maxOID, Meta: st.meta, PackedTo: st.packedTo,
-		Replaced: st.replaced, Garbage: st.garbage,
+		Replaced: st.replaced, Garbage: st.garbage, Front: st.front,
 		Collecting: st.collecting, CollectingSlot: st.collectingSlot,
 	}
 	for _, p := range st.order {

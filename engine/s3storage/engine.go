@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zaridb/zari/blobs"
+	"github.com/zaridb/zari/engine/s3storage/front"
 	"github.com/zaridb/zari/engine/s3storage/layout"
 	"github.com/zaridb/zari/engine/s3storage/objstore"
 	"github.com/zaridb/zari/engine/s3storage/objstore/blockcache"
@@ -17,11 +18,12 @@ import (
 
 // Engine is a database in a bucket.
 //
-// Locks are taken in this order: packMu, keepMu, writeMu, mu.
+// Locks are taken in this order: packMu, keepMu, writeMu, moveMu, mu.
 type Engine struct {
 	opts    Options
 	objects objstore.Store
-	owner   layout.ID // names this engine in the lease
+	bucket  bucketSlots // the log in the bucket
+	owner   layout.ID   // names this engine in the lease
 
 	packMu     sync.Mutex // one pack at a time
 	keepMu     sync.Mutex // one checkpoint, compaction, collection or pack at a time
@@ -33,6 +35,11 @@ type Engine struct {
 	pending *pending   // an object of the log whose fate is not known
 	known   time.Duration
 	fenced  bool // this engine has written its fence
+
+	front   front.Log // where slots are before they are in the bucket; nil: nowhere. Set by Open
+	entered entered
+	moveMu  sync.Mutex // slots are moved to the bucket one by one
+	backlog backlog
 
 	mu sync.RWMutex
 	st *state
@@ -69,19 +76,23 @@ var (
 // before is over. The engine owns opts.Objects from now on, also when it fails.
 func Open(ctx context.Context, opts Options) (*Engine, error) {
 	e := &Engine{
-		opts: opts.withDefaults(), objects: opts.Objects, hedger: objstore.NewHedger(opts.Objects),
+		opts: opts.withDefaults(), objects: opts.Objects, bucket: bucketSlots{opts.Objects}, hedger: objstore.NewHedger(opts.Objects),
 		owner: layout.NewID(), wake: make(chan struct{}, 1),
 	}
+	e.backlog.arrived = make(chan struct{}, 1)
 	e.news.arrived = make(chan struct{}, 1)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := e.open(ctx); err != nil {
 		e.cancel()
 		e.wg.Wait()
-		return nil, errors.Join(fmt.Errorf("%s: %w", e.Name(), err), e.closeReading(), opts.Objects.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", e.Name(), err), e.closeFronts(), e.closeReading(), opts.Objects.Close())
 	}
 	e.checkpoint.when, e.collectAt = e.opts.Elapsed(), e.opts.Elapsed()
 	if !opts.Manual {
 		e.wg.Go(e.keep)
+	}
+	if !opts.Manual && e.front != nil {
+		e.wg.Go(e.mover)
 	}
 	return e, nil
 }
@@ -108,6 +119,7 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.takeOver(ctx); err != nil {
 		return err
 	}
+	e.frontNote()
 	return e.openCaches()
 }
 
@@ -141,8 +153,9 @@ func (e *Engine) Close() error {
 			}
 			cancel()
 		}
+		e.moveRest()
 		e.giveUpLease()
-		e.closeErr = errors.Join(e.closeReading(), e.objects.Close())
+		e.closeErr = errors.Join(e.closeFronts(), e.closeReading(), e.objects.Close())
 	})
 	return e.closeErr
 }
@@ -151,7 +164,7 @@ func (e *Engine) Close() error {
 func (e *Engine) Halted() error {
 	e.lock(&e.writeMu)
 	defer e.writeMu.Unlock()
-	return e.halted
+	return errors.Join(e.halted, e.backlog.failed())
 }
 
 // Head implements store.Engine.

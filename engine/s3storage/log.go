@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/zaridb/zari/engine/s3storage/front"
 	"github.com/zaridb/zari/engine/s3storage/layout"
-	"github.com/zaridb/zari/engine/s3storage/objstore"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/txnlog"
 	"github.com/zaridb/zari/zodb"
@@ -81,6 +81,9 @@ func (e *Engine) commitOf(batch []*txnlog.Txn, meta *store.Meta) (*layout.Log, e
 // fit makes sure that the next object can be written: nothing is in doubt, and this
 // is still the writer. writeMu is held.
 func (e *Engine) fit(ctx context.Context) error {
+	if err := e.backlog.failed(); err != nil && e.halted == nil {
+		return e.halt(err)
+	}
 	if e.halted == nil && e.pending != nil {
 		if err := e.resolve(ctx); err != nil {
 			return fmt.Errorf("an earlier object of the log is in doubt: %v", err) // what comes now is surely not there
@@ -128,7 +131,7 @@ func (e *Engine) resolve(ctx context.Context) error {
 	key := layout.LogKey(p.log.Slot)
 	started := e.opts.Elapsed()
 	for delay := 5 * time.Millisecond; ; delay = min(2*delay, time.Second) {
-		err := e.try(ctx, p, key)
+		err := e.try(ctx, p)
 		switch {
 		case err == nil:
 			e.settled(p)
@@ -136,7 +139,7 @@ func (e *Engine) resolve(ctx context.Context) error {
 		case errors.Is(err, errLost):
 			e.pending = nil
 			return e.halt(err)
-		case errors.Is(err, errCollected):
+		case errors.Is(err, errCollected), errors.Is(err, front.ErrBehind):
 			return fmt.Errorf("%w: %w", zodb.ErrCommitUnknown, e.halt(err))
 		case e.opts.Elapsed()-started >= e.opts.Doubt || ctx.Err() != nil:
 			return fmt.Errorf("%w: %s: %w", zodb.ErrCommitUnknown, key, err)
@@ -148,8 +151,14 @@ func (e *Engine) resolve(ctx context.Context) error {
 
 // try puts the object, and where the answer does not tell, reads the slot. nil: it is
 // there; errLost: it never will be; any other error: nobody knows yet.
-func (e *Engine) try(ctx context.Context, p *pending, key string) error {
-	_, put := e.objects.Put(ctx, key, p.object, objstore.IfAbsent)
+func (e *Engine) try(ctx context.Context, p *pending) error {
+	put := e.slots().Put(ctx, p.log.Slot, p.log.Epoch, p.object)
+	if put == nil && e.front != nil {
+		return nil // its numbers are never used twice
+	}
+	if errors.Is(put, front.ErrBehind) {
+		return put
+	}
 	if put == nil {
 		return e.found(ctx, p, nil)
 	}
@@ -157,7 +166,7 @@ func (e *Engine) try(ctx context.Context, p *pending, key string) error {
 		p.log.Nonce = layout.NewID()
 		p.object = p.log.Encode()
 	}
-	there, _, err := objstore.Read(ctx, e.objects, key, objstore.Range{})
+	there, _, err := e.slot(ctx, p.log.Slot)
 	if err != nil {
 		return errors.Join(put, err)
 	}
@@ -210,6 +219,9 @@ func (e *Engine) settled(p *pending) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.st.apply(p.log, p.object, p.tables)
+	if e.front != nil {
+		e.backlog.add(p.log.Slot, p.object)
+	}
 	e.trimTail()
 }
 
@@ -247,6 +259,9 @@ func (e *Engine) Check(t *txnlog.Txn) error {
 			return err
 		}
 	}
+	if err := e.room(); err != nil {
+		return err
+	}
 	if err := e.checkSize(t); err != nil {
 		return err
 	}
@@ -258,27 +273,36 @@ func (e *Engine) takeOver(ctx context.Context) error {
 	e.lock(&e.writeMu)
 	defer e.writeMu.Unlock()
 	for {
-		l := &layout.Log{
+		if err := e.join(ctx); err != nil {
+			return err
+		}
+		next, err := e.next(ctx)
+		if err != nil {
+			return err
+		}
+		err = e.write(ctx, &layout.Log{
 			Kind: layout.Fence, Epoch: e.st.epoch + 1, LastTID: e.st.last, MaxOID: e.st.maxOID,
-			Fence: &layout.FenceRecord{Writer: e.opts.Writer, Time: time.Now().Unix()},
-		}
-		err := e.write(ctx, l, nil)
-		if !errors.Is(err, errLost) {
-			e.fenced = err == nil
+			Fence: &layout.FenceRecord{Writer: e.opts.Writer, Time: time.Now().Unix(), Front: next},
+		}, nil)
+		switch lost, ok := errors.AsType[*lostError](err); {
+		case err == nil && e.enter(next):
+			e.fenced = true
+			return nil
+		case err == nil: // a front has been left: once more, where the log goes on
+		case !ok:
 			return err
-		}
-		// Somebody was quicker. What it wrote comes first, and what it has written
-		// meanwhile; there is no time to lose, for it may go on.
-		lost, ok := errors.AsType[*lostError](err)
-		if !ok {
-			return err
-		}
-		e.halted = nil
-		if err := e.take(ctx, lost.object); err != nil {
-			return e.whyNot(ctx, err)
-		}
-		if _, err := e.readOn(ctx); err != nil {
-			return err
+		case e.front != nil:
+			e.halted = nil // what somebody quicker wrote comes first
+		default:
+			// The same, and what it has written meanwhile; there is no time to lose, for it
+			// may go on.
+			e.halted = nil
+			if err := e.take(ctx, lost.object); err != nil {
+				return e.whyNot(ctx, err)
+			}
+			if _, err := e.readOn(ctx); err != nil {
+				return err
+			}
 		}
 	}
 }

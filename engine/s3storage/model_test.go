@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -40,8 +41,10 @@ import (
 //     never goes back.
 //
 // ZARI_S3_STEPS makes it run longer, with one seed after the other from ZARI_S3_SEED on.
-func TestModel(t *testing.T) {
-	seed, steps := uint64(1), 3*modelRound
+func TestModel(t *testing.T) { testModel(t, modelBucket, 3) }
+
+func testModel(t *testing.T, kind modelKind, rounds int) {
+	seed, steps := uint64(1), rounds*modelRound
 	if s, err := strconv.ParseUint(os.Getenv("ZARI_S3_SEED"), 10, 64); err == nil {
 		seed = s
 	}
@@ -49,7 +52,7 @@ func TestModel(t *testing.T) {
 		steps = n
 	}
 	for ; steps > 0; steps -= modelRound {
-		m := newModel(seed)
+		m := newModel(kind, seed)
 		m.run(modelRound)
 		m.end(t)
 		seed++
@@ -62,9 +65,11 @@ const modelRound = 40_000
 const modelGrace = 400 * time.Second // a step is a second
 
 type model struct {
+	kind    modelKind
 	seed    uint64
 	rnd     *rand.Rand
 	bucket  *fake.Bucket
+	fronts  map[string]modelDisk // by writer
 	now     int
 	faults  fake.Rule
 	actors  []*actor
@@ -125,18 +130,17 @@ type actor struct {
 
 type stopped struct{}
 
-func newModel(seed uint64) *model {
+func newModel(kind modelKind, seed uint64) *model {
 	m := &model{
-		seed: seed, rnd: rand.New(rand.NewPCG(seed, 0x53)), slots: make([]slot, 1),
+		kind: kind, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0x53)), slots: make([]slot, 1),
 		revs: make(map[zodb.OID][]*revision), segments: make(map[string][]byte), lie: make(map[layout.Place][]*revision),
 		gc: seed%2 == 0, token: make(map[zodb.Token]bool), never: make(map[zodb.Token]bool),
 		count: make(map[string]int),
 	}
 	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	m.bucket = fake.NewBucket(fake.Options{
-		Now:      func() time.Time { return base.Add(time.Duration(m.now) * time.Second) },
-		OnChange: m.changed,
-	})
+	now := func() time.Time { return base.Add(time.Duration(m.now) * time.Second) }
+	m.bucket = fake.NewBucket(fake.Options{Now: now, OnChange: m.changed})
+	m.makeFronts(now)
 	m.faults = fake.Random(seed, fake.Rates{
 		Slow: .02, Lost: .03, Late: .02, Twice: .02, Conflict: .02, Cut: .005, Stale: .1, Lack: .1,
 	})
@@ -208,7 +212,7 @@ func (m *model) end(t *testing.T) {
 		t.Fatal(m.failure)
 	}
 	t.Logf("seed %d: %d steps, %d slots, floor %d, %d transactions; %v", m.seed, m.now, len(m.slots)-1, m.floor, len(m.txns), m.count)
-	for _, what := range []string{"acked", "unknown", "refused", "takeovers", "compacted", "crashes", "followed", "settled", "packs", "dropped"} {
+	for _, what := range m.wanted() {
 		if m.count[what] == 0 && m.now >= 40_000 {
 			t.Errorf("seed %d: nothing was ever %s: the model is no test", m.seed, what)
 		}
@@ -222,6 +226,10 @@ func (m *model) last() {
 	m.current = &actor{name: "the end", yield: func(struct{}) bool { return true }}
 	m.bucket.Land()
 	m.faults = fake.Always(fake.Fault{})
+	if err := m.bringHome(); err != nil {
+		m.fail("the database cannot be opened: %w", err)
+		return
+	}
 	e, err := Open(context.Background(), m.options("last", true))
 	if err != nil {
 		m.fail("the database cannot be opened: %w", err)
@@ -244,7 +252,7 @@ func (m *model) options(name string, readOnly bool) Options {
 		return m.faults(op)
 	})
 	return Options{
-		Objects: client, Writer: name, ReadOnly: readOnly, Manual: true, Parallel: 4,
+		Objects: client, Fronts: m.places(name), Writer: name, ReadOnly: readOnly, Manual: true, Parallel: 4,
 		Doubt: 8 * time.Second, Grace: modelGrace, SegmentBytes: 3000, TailBytes: 2000, References: modelReferences,
 		Elapsed: func() time.Duration { return time.Duration(m.now) * time.Second },
 		Sleep:   func(context.Context, time.Duration) { m.pause() },
@@ -285,6 +293,18 @@ func (m *model) written(n uint64, body []byte) {
 		m.count["strays"]++
 		return // too late: nobody may believe in it
 	}
+	if m.kind == modelFront && n < uint64(len(m.slots)) {
+		if m.slots[n].hash != layout.HashOf(body) {
+			m.fail("slot %d has one content in the front and another one in the bucket", n)
+		}
+		m.count["moved"]++
+		return
+	}
+	m.next(n, body)
+}
+
+// next takes what is written in the next slot.
+func (m *model) next(n uint64, body []byte) {
 	l, err := layout.DecodeLog(body)
 	prev := m.slots[len(m.slots)-1]
 	switch {
@@ -298,6 +318,7 @@ func (m *model) written(n uint64, body []byte) {
 		m.fail("slot %d (%v of epoch %d) does not follow on slot %d", n, l.Kind, l.Epoch, len(m.slots)-1)
 		return
 	}
+	m.fence(l)
 	next := slot{layout.HashOf(body), l.Epoch, l.LastTID, m.now, prev.records}
 	m.slots = append(m.slots, next)
 	records, err := m.add(l.Txns)
@@ -343,6 +364,8 @@ func (m *model) add(body []byte) (records []*revision, err error) {
 func (m *model) check(e *Engine) {
 	s := e.st
 	switch {
+	case m.kind == modelForks && !e.opts.ReadOnly:
+		// it may have a history of its own
 	case s.slot >= uint64(len(m.slots)):
 		m.fail("knows slot %d of %d", s.slot, len(m.slots)-1)
 	case s.slot > 0 && s.hash != m.slots[s.slot].hash:
@@ -534,7 +557,7 @@ func (w *modelWriter) run() {
 			w.settle()
 		case m.rnd.IntN(3) == 0:
 			w.commit()
-		case m.rnd.IntN(3) == 0:
+		case m.rnd.IntN(3) == 0 && m.kind != modelForks:
 			m.load(w.engine, zodb.OID(m.rnd.IntN(modelOIDs)), m.anyTID())
 		}
 	}
@@ -545,7 +568,7 @@ func (w *modelWriter) open() {
 	if m.rnd.IntN(30) > 0 {
 		return // not at once, or the two do nothing but take over
 	}
-	e, err := Open(context.Background(), m.options(w.name, false))
+	e, err := m.openWriter(w.name, m.anyFront())
 	if err != nil {
 		m.tolerable("open", err)
 		return
@@ -576,9 +599,13 @@ func (w *modelWriter) commit() {
 	if e.halted != nil {
 		w.engine, w.doubt = nil, nil
 	}
+	m.forked(e, err)
 }
 
 func (w *modelWriter) must(batch []*txnlog.Txn) {
+	if w.m.kind == modelForks {
+		return // it may be lost
+	}
 	for _, t := range batch {
 		if !w.m.token[t.Token] {
 			w.m.fail("transaction %v was said to be committed, and is not in the log", t.TID)
@@ -670,6 +697,10 @@ func (w *modelWriter) keep(e *Engine) {
 	m := w.m
 	var err error
 	switch what := m.rnd.IntN(20); {
+	case what < 4 && e.front != nil:
+		if err = e.move(context.Background(), math.MaxUint64); err == nil && m.kind == modelForks {
+			m.count["moved"]++
+		}
 	case what < 8:
 		err = e.Checkpoint(context.Background())
 	case what < 15:

@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/zaridb/zari/engine/s3storage/front"
+	"github.com/zaridb/zari/engine/s3storage/layout"
 	"github.com/zaridb/zari/engine/s3storage/objstore"
 	"github.com/zaridb/zari/zodb"
 )
@@ -17,6 +19,19 @@ type Options struct {
 	Name     string         // for people: the URL
 	ReadOnly bool           // follow another one's log; nothing is written
 	Writer   string         // for people: who writes; default host and process
+
+	// Log is where a writer makes commits durable: in the bucket, or in a front that Fronts has a
+	// Place for; the slots are then moved to the bucket behind. Fronts may have more, which
+	// a log is brought back from that goes on there. The engine closes them.
+	Log    layout.FrontKind
+	Fronts []front.Place
+
+	// Abandon names a front that is lost: what is in it and not in the bucket is given up.
+	Abandon layout.ID
+
+	// Backlog bounds the bytes of slots that are in the front and not in the bucket; they are in
+	// memory too. Votes wait, and are then refused, beyond it. Default 256 MiB.
+	Backlog int64
 
 	// Window is how long transactions gather for one PUT after the last one began. 0
 	// lets those share a PUT that wait for the one before.
@@ -97,6 +112,7 @@ func (o Options) withDefaults() Options {
 	def(&o.CacheBytes, 1<<30)
 	def(&o.CacheMemory, 64<<20)
 	def(&o.BlobCache, 1<<30)
+	def(&o.Backlog, 256<<20)
 	def(&o.Parallel, 32)
 	if o.Writer == "" {
 		host, err := os.Hostname()

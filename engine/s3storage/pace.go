@@ -16,7 +16,7 @@ type pace struct {
 func (e *Engine) Gather() time.Duration {
 	e.pace.mu.Lock()
 	defer e.pace.mu.Unlock()
-	return max(e.opts.Window-time.Since(e.pace.last), 0)
+	return max(max(e.opts.Window, e.backlog.gather())-time.Since(e.pace.last), 0)
 }
 
 // paced notes that a PUT begins.

@@ -10,6 +10,7 @@ const (
 	plantedDeleteFirst = false // the floor is raised when everything is deleted
 	plantedNoGrace     = false // garbage is deleted at once
 	plantedStaleRuns   = false // runs of the index stay though their places are gone
+	plantedTrustMoves  = false // a slot that was moved is believed to be there, however long it took
 	plantedReachOver   = false // segments of a pack reach over those that stay
 	plantedNoCatchUp   = false // a pack does not look at what was committed meanwhile
 )

@@ -19,7 +19,11 @@ func TestModelFindsPlantedBugs(t *testing.T) {
 		seed := uint64(0)
 		for seed < seeds && found == nil {
 			seed++
-			m := newModel(seed)
+			kind := modelBucket
+			if name == "TrustMoves" {
+				kind = modelForks
+			}
+			m := newModel(kind, seed)
 			m.run(modelRound)
 			for _, a := range m.actors {
 				a.stop()

@@ -12,8 +12,18 @@ const maxBatch = 64 << 20
 
 // maxObject bounds the transactions in an object of the log. The format could have 4 GiB,
 // and so could a PUT; but an object is in memory as a whole here and wherever it is read,
-// several times while it is written.
-func (e *Engine) maxObject() int { return int(min(e.opts.MaxTransaction, formatMax)) }
+// several times while it is written. A front may take less.
+func (e *Engine) maxObject() int {
+	size := min(e.opts.MaxTransaction, formatMax)
+	if p := e.place(e.opts.Log); p != nil {
+		size = min(size, p.MaxObject()-besideRecords)
+	}
+	return int(size)
+}
+
+// besideRecords is more than what an object of the log has beside records; of a very large
+// batch its table is a small part.
+const besideRecords = 1 << 20
 
 // formatMax follows from offsets of 32 bits.
 const formatMax = 1<<32 - 1<<20

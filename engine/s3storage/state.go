@@ -22,6 +22,7 @@ type state struct {
 	maxOID   zodb.OID
 	meta     store.Meta
 	packedTo zodb.TID
+	front    layout.Front // where the next slot is written
 
 	index  index.Index
 	places []*place // by the number that the index knows them by; nil: the number is free
@@ -112,6 +113,8 @@ func (s *state) apply(l *layout.Log, object []byte, tables []*layout.Table) {
 	switch l.Kind {
 	case layout.Commit:
 		s.commit(l, object)
+	case layout.Fence:
+		s.front = l.Fence.Front
 	case layout.Replace:
 		s.moves++
 		s.replace(l, tables)

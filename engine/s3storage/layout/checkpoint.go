@@ -27,6 +27,8 @@ import (
 //	         number of Garbage: uvarint; of each: key: bytes, since slot 8
 //	         slot of a Collect that is not Collected yet 8, 0: there is none; what it
 //	           says: floor 8, number of keys: uvarint, each: bytes
+//	         where the log goes on: see Front
+//	         where the log goes on: see Front
 //	-4   4   CRC-32C of everything before it
 type Checkpoint struct {
 	Database ID
@@ -47,6 +49,8 @@ type Checkpoint struct {
 
 	Collecting     CollectRecord
 	CollectingSlot uint64
+
+	Front Front
 }
 
 // RunInfo describes a run of the index: it has all revisions written by the
@@ -135,7 +139,7 @@ func (c *Checkpoint) appendGarbage(b []byte) []byte {
 		b = putUint64(b, x.Since)
 	}
 	b = putUint64(b, c.CollectingSlot)
-	return c.Collecting.append(b)
+	return c.Front.append(c.Collecting.append(b))
 }
 
 // DecodeCheckpoint reads a checkpoint.
@@ -169,6 +173,6 @@ func DecodeCheckpoint(b []byte) (*Checkpoint, error) {
 		c.Garbage[i] = Garbage{Key: string(r.bytes()), Since: r.uint64()}
 	}
 	c.CollectingSlot = r.uint64()
-	c.Collecting = r.collect()
+	c.Collecting, c.Front = r.collect(), r.front()
 	return c, r.end()
 }

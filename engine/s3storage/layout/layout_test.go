@@ -55,7 +55,8 @@ func sampleLogs(t testing.TB) []*Log {
 			l.Table, l.Txns = table, body
 		}),
 		with(Commit, func(l *Log) { l.Table, l.Txns = table, body }),
-		with(Fence, func(l *Log) { l.Fence = &FenceRecord{"host", 99} }),
+		with(Fence, func(l *Log) { l.Fence = &FenceRecord{Writer: "host", Time: 99} }),
+		with(Fence, func(l *Log) { l.Fence = &FenceRecord{"host", 99, sampleFront} }),
 		with(Replace, func(l *Log) {
 			l.Replace = &ReplaceRecord{
 				UpTo: 9, PackedTo: 8, Drops: true, Gone: []ID{{1}, {2}}, New: []Segment{sampleSegment},
@@ -66,6 +67,8 @@ func sampleLogs(t testing.TB) []*Log {
 		with(Collected, func(l *Log) { l.Collected = 11 }),
 	}
 }
+
+var sampleFront = Front{InPostgres, ID{5}, "a server"}
 
 var sampleSegment = Segment{ID: ID{6}, First: 1, Last: 2, Size: 1000, TableLen: 50, Txns: 2}
 
@@ -181,16 +184,19 @@ func sampleCheckpoint() *Checkpoint {
 }
 
 func TestCheckpoint(t *testing.T) {
-	want := sampleCheckpoint()
-	b := want.Encode()
-	got, err := DecodeCheckpoint(b)
-	if err != nil {
-		t.Fatal(err)
+	for _, front := range []Front{{}, sampleFront} {
+		want := sampleCheckpoint()
+		want.Front = front
+		b := want.Encode()
+		got, err := DecodeCheckpoint(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		damaged(t, "checkpoint", b, func(b []byte) error { _, err := DecodeCheckpoint(b); return err })
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	damaged(t, "checkpoint", b, func(b []byte) error { _, err := DecodeCheckpoint(b); return err })
 }
 
 func sampleEntries(n int) []Entry {

@@ -147,10 +147,12 @@ func Nonce(b []byte) (ID, bool) {
 	return ID(b[42:58]), true
 }
 
-// FenceRecord tells who took over, for people: writer: bytes; time in seconds since 1970: 8 bytes.
+// FenceRecord tells who took over, for people: writer: bytes; time in seconds since 1970: 8 bytes;
+// and where the log goes on: see Front.
 type FenceRecord struct {
 	Writer string
 	Time   int64
+	Front  Front
 }
 
 // ReplaceRecord says that transactions lie elsewhere from this slot on.
@@ -218,6 +220,7 @@ func (l *Log) control() []byte {
 	case Fence:
 		b = putBytes(b, []byte(l.Fence.Writer))
 		b = putUint64(b, uint64(l.Fence.Time))
+		b = l.Fence.Front.append(b)
 	case Replace:
 		b = l.Replace.append(b)
 	case Collect:
@@ -277,7 +280,7 @@ func (l *Log) readControl(r *reader) error {
 			l.Meta = &m
 		}
 	case Fence:
-		l.Fence = &FenceRecord{Writer: string(r.bytes()), Time: int64(r.uint64())}
+		l.Fence = &FenceRecord{Writer: string(r.bytes()), Time: int64(r.uint64()), Front: r.front()}
 	case Replace:
 		l.Replace = r.replace()
 	case Collect:

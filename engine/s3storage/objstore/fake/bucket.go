@@ -91,6 +91,14 @@ func (b *Bucket) Keys() []string {
 	return slices.Sorted(maps.Keys(b.objects))
 }
 
+// Has reports whether there is an object.
+func (b *Bucket) Has(key string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.objects[key]
+	return ok
+}
+
 // Objects returns all objects. The bytes must not be changed.
 func (b *Bucket) Objects() map[string][]byte {
 	b.mu.Lock()
