@@ -8,6 +8,7 @@ import (
 
 	"github.com/zaridb/zari/engine/memstorage"
 	"github.com/zaridb/zari/engine/s3storage"
+	"github.com/zaridb/zari/engine/s3storage/front"
 	"github.com/zaridb/zari/engine/s3storage/objstore"
 	"github.com/zaridb/zari/engine/s3storage/objstore/dir"
 	"github.com/zaridb/zari/engine/s3storage/objstore/fake"
@@ -23,6 +24,7 @@ type place struct {
 	objects func(t testing.TB) objstore.Store // opens the bucket
 	client  objstore.Store                    // of the storage
 	blobs   string
+	fronts  func(t testing.TB) []front.Place // nil: there are none
 }
 
 // databases makes Stores, and knows the place of each.
@@ -38,6 +40,9 @@ func (d *databases) open(t testing.TB, p place, readOnly bool) zodb.Storage {
 	opts := d.opts
 	p.client = p.objects(t)
 	opts.Objects, opts.BlobDir, opts.ReadOnly = p.client, p.blobs, readOnly
+	if p.fronts != nil && !readOnly {
+		opts.Fronts = p.fronts(t)
+	}
 	opts.Doubt = 50 * time.Millisecond
 	opts.References = pickle.References
 	engine, err := s3storage.Open(t.Context(), opts)
@@ -82,11 +87,15 @@ func (d *databases) crash(t testing.TB, s zodb.Storage, _ uint64) zodb.Storage {
 }
 
 func harness(bucket func(t testing.TB) func(t testing.TB) objstore.Store, opts s3storage.Options) storagetest.Harness {
+	return harnessOf(opts, func(t testing.TB) place {
+		return place{objects: bucket(t), blobs: filepath.Join(t.TempDir(), "blobs")}
+	})
+}
+
+func harnessOf(opts s3storage.Options, empty func(t testing.TB) place) storagetest.Harness {
 	d := &databases{opts: opts, places: make(map[zodb.Storage]place)}
 	return storagetest.Harness{
-		New: func(t testing.TB) zodb.Storage {
-			return d.open(t, place{objects: bucket(t), blobs: filepath.Join(t.TempDir(), "blobs")}, false)
-		},
+		New:      func(t testing.TB) zodb.Storage { return d.open(t, empty(t), false) },
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
 		Crash:    d.crash,

@@ -73,6 +73,13 @@ func (p *Place) String() string { return fmt.Sprintf("memory (%v)", p.objects) }
 // MaxObject implements front.Place.
 func (p *Place) MaxObject() int64 { return 1 << 30 }
 
+// Untrim forgets how far a log has been trimmed, as an old copy of it does.
+func (m *Memory) Untrim(id layout.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.logs[id].trimmed = m.logs[id].first
+}
+
 // Close implements front.Place.
 func (p *Place) Close() error { return p.objects.Close() }
 

@@ -91,7 +91,7 @@ func prepare(config *pgxpool.Config) {
 		params["application_name"] = "zari log"
 	}
 	if config.ConnConfig.ConnectTimeout == 0 {
-		config.ConnConfig.ConnectTimeout = 5 * time.Second
+		config.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 5}}
 	config.ConnConfig.DialFunc = dialer.DialContext
