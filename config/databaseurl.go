@@ -89,7 +89,7 @@ func (u databaseURL) conninfo() conninfo {
 
 var (
 	userPassword   = regexp.MustCompile(`(?i)\b((?:postgres(?:ql)?|mysql|oracle)://[^:/@?#\s]*):\S*@`)
-	passwordOption = regexp.MustCompile(`(?i)([?&](?:password|passwd|sslpassword)=)[^&#\s]*`)
+	passwordOption = regexp.MustCompile(`(?i)([?&](?:password|passwd|sslpassword|log-dsn)=)[^&#\s]*`)
 )
 
 // Redact returns what a command line names, a URL or another, without the passwords

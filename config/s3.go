@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -20,6 +21,11 @@ type S3Storage struct {
 	CacheDir    string        // cache-dir: where blocks that were read are kept; "": in memory only
 	CacheSize   int64         // cache-size: bytes in CacheDir, default 1 GiB
 	ReadOnly    bool          // read-only: follow another server
+	Log         string        // log: s3, postgres or local; where commits are before they are in the bucket
+	LogDSN      string        // log-dsn: PostgreSQL's
+	LogDir      string        // log-dir
+	LogAbandon  string        // log-abandon: 32 hexadecimal digits
+	LogBacklog  int64         // log-backlog, default 256 MiB
 	Window      time.Duration // commit-window, default none
 	MaxTxn      int64         // max-transaction, default 1 GiB
 	Lease       time.Duration // lease, default 30 s
@@ -32,12 +38,14 @@ const (
 	defaultBlockCache = 1 << 30
 	defaultMaxTxn     = 1 << 30
 	defaultLease      = 30 * time.Second
+	defaultBacklog    = 256 << 20
 )
 
 func newS3(where string) *S3Storage {
 	return &S3Storage{
 		Section: Section{Type: "s3storage", Name: "1"}, URL: where,
-		BlobCache: defaultBlobCache, CacheSize: defaultBlockCache, MaxTxn: defaultMaxTxn, Lease: defaultLease, PackGC: true,
+		Log: "s3", LogBacklog: defaultBacklog, BlobCache: defaultBlobCache, CacheSize: defaultBlockCache,
+		MaxTxn: defaultMaxTxn, Lease: defaultLease, PackGC: true,
 	}
 }
 
@@ -51,6 +59,11 @@ func (l *loader) s3Storage(s *zconfig.Section, base Section) Storage {
 		CacheDir:    get(r, "cache-dir", l.optionalPath, ""),
 		CacheSize:   get(r, "cache-size", zconfig.ByteSize, defaultBlockCache),
 		ReadOnly:    get(r, "read-only", zconfig.Boolean, false),
+		Log:         get(r, "log", S3Log, "s3"),
+		LogDSN:      get(r, "log-dsn", LogDSN, ""),
+		LogDir:      get(r, "log-dir", l.optionalPath, ""),
+		LogAbandon:  get(r, "log-abandon", LogID, ""),
+		LogBacklog:  get(r, "log-backlog", zconfig.ByteSize, defaultBacklog),
 		Window:      get(r, "commit-window", duration, 0),
 		MaxTxn:      get(r, "max-transaction", zconfig.ByteSize, defaultMaxTxn),
 		Lease:       get(r, "lease", duration, defaultLease),
@@ -77,6 +90,25 @@ func s3URL(s string) (string, error) {
 	return s, nil
 }
 
+// S3Log reads where the log is written.
+func S3Log(s string) (string, error) {
+	if s != "s3" && s != "postgres" && s != "local" {
+		return "", fmt.Errorf("%q: a log is s3, postgres or local", s)
+	}
+	return s, nil
+}
+
+// LogDSN reads how to connect to the PostgreSQL of a log.
+func LogDSN(s string) (string, error) { return parseDSN(s, func(string) {}) }
+
+// LogID reads the id of a log.
+func LogID(s string) (string, error) {
+	if id, err := hex.DecodeString(s); err != nil || len(id) != 16 {
+		return "", fmt.Errorf("%q is not the id of a log, which has 32 hexadecimal digits", s)
+	}
+	return s, nil
+}
+
 // duration reads a time as Go writes it: 100ms, 30s, 1h.
 func duration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
@@ -89,6 +121,8 @@ func duration(s string) (time.Duration, error) {
 func (s *S3Storage) describe() string {
 	where, _, _ := strings.Cut(s.URL, "?")
 	p := phrase{"a database at " + where}
+	p.add(s.Log == "postgres", "commits go to PostgreSQL first")
+	p.add(s.Log == "local", "commits go to %s first", s.LogDir)
 	p.add(s.BlobDir != "", "blobs cached in %s", s.BlobDir)
 	p.add(s.CacheDir != "", "what was read is kept in %s", s.CacheDir)
 	p.add(s.ReadOnly, "cannot be written")

@@ -26,18 +26,22 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 		return nil, errTwoBlobDirs
 	}
 	opts := s3storage.Options{
-		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, CacheDir: c.CacheDir, CacheBytes: c.CacheSize, ReadOnly: c.ReadOnly || o.ReadOnly, Window: c.Window, MaxTransaction: c.MaxTxn,
-		Lease: c.Lease, KeepHistory: c.KeepHistory, PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger,
+		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, CacheDir: c.CacheDir, CacheBytes: c.CacheSize,
+		ReadOnly: c.ReadOnly || o.ReadOnly, Window: c.Window, MaxTransaction: c.MaxTxn, Lease: c.Lease, Backlog: c.LogBacklog,
+		KeepHistory: c.KeepHistory, PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger,
 	}
 	u, err := parseS3(c.URL, &opts)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.URL, err)
+		return nil, fmt.Errorf("%s: %w", config.Redact(c.URL), err)
 	}
 	if u.at != 0 {
 		opts.ReadOnly = true
 	}
 	if opts.Objects, err = u.open(ctx); err != nil {
 		return nil, err
+	}
+	if err := u.log.or(c).open(ctx, &opts); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", opts.Name, err), opts.Objects.Close())
 	}
 	engine, err := s3storage.Open(ctx, opts)
 	if err != nil {
@@ -58,6 +62,7 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 type s3URL struct {
 	open func(ctx context.Context) (objstore.Store, error)
 	at   zodb.TID // not 0: the database as this transaction left it
+	log  s3Log
 }
 
 // parseS3 reads the URL, and what it says about the engine into opts.
@@ -81,8 +86,9 @@ func parseS3(text string, opts *s3storage.Options) (s3URL, error) {
 		x.open = func(ctx context.Context) (objstore.Store, error) { return bucket.Open(ctx, b) }
 	}
 	for name, values := range rest {
-		if err := x.option(name, values[len(values)-1], opts); err != nil {
-			return x, fmt.Errorf("%s=%s: %w", name, values[len(values)-1], err)
+		value := values[len(values)-1]
+		if err := x.option(name, value, opts); err != nil {
+			return x, fmt.Errorf("%s: %w", config.Redact("?" + name + "=" + value)[1:], err)
 		}
 	}
 	return x, nil
@@ -101,6 +107,16 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 		opts.CacheBytes, err = zconfig.ByteSize(value)
 	case "read-only":
 		opts.ReadOnly, err = zconfig.Boolean(value)
+	case "log":
+		x.log.kind, err = config.S3Log(value)
+	case "log-dsn":
+		x.log.dsn, err = config.LogDSN(value)
+	case "log-dir":
+		x.log.dir = value
+	case "log-abandon":
+		x.log.abandon, err = config.LogID(value)
+	case "log-backlog":
+		opts.Backlog, err = zconfig.ByteSize(value)
 	case "commit-window":
 		opts.Window, err = time.ParseDuration(value)
 	case "max-transaction":
@@ -114,7 +130,9 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 	case "at":
 		x.at, err = ParseInstant(value, time.Now())
 	default:
-		known := append(bucket.Parameters(), "blob-dir", "blob-cache-size", "cache-dir", "cache-size", "read-only", "commit-window", "max-transaction", "lease", "keep-history", "pack-gc", "at")
+		known := append(bucket.Parameters(), "blob-dir", "blob-cache-size", "cache-dir", "cache-size", "read-only",
+			"log", "log-dsn", "log-dir", "log-abandon", "log-backlog", "commit-window", "max-transaction", "lease",
+			"keep-history", "pack-gc", "at")
 		slices.Sort(known)
 		return fmt.Errorf("this option is not known: there are %s", strings.Join(known, ", "))
 	}

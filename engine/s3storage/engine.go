@@ -85,6 +85,7 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	if err := e.open(ctx); err != nil {
 		e.cancel()
 		e.wg.Wait()
+		e.giveUpLease()
 		return nil, errors.Join(fmt.Errorf("%s: %w", e.Name(), err), e.closeFronts(), e.closeReading(), opts.Objects.Close())
 	}
 	e.checkpoint.when, e.collectAt = e.opts.Elapsed(), e.opts.Elapsed()
