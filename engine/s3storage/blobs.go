@@ -57,11 +57,10 @@ func (e *Engine) stageBlob(ctx context.Context, r *txnlog.Record) error {
 	if done { // a second vote
 		return nil
 	}
-	info, err := os.Stat(r.Blob)
+	b, err := describeBlob(r.Blob)
 	if err != nil {
 		return err
 	}
-	b := layout.Blob{ID: layout.NewID(), Size: info.Size()}
 	if err := e.objects.PutFile(ctx, layout.BlobKey(r.OID, b.ID), r.Blob); err != nil {
 		return err
 	}
@@ -72,6 +71,15 @@ func (e *Engine) stageBlob(ctx context.Context, r *txnlog.Record) error {
 	}
 	e.staged.byID[r.Blob] = b
 	return nil
+}
+
+func describeBlob(path string) (layout.Blob, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return layout.Blob{}, err
+	}
+	defer f.Close()
+	return layout.BlobOf(f)
 }
 
 // stagedBlob returns what was uploaded for a record.
@@ -128,18 +136,19 @@ func (e *Engine) LoadBlob(ctx context.Context, oid zodb.OID, serial zodb.TID) (s
 		return "", &zodb.NoObjectError{OID: oid, Before: serial + 1}
 	}
 	return e.cache.get(ctx, e.blobs, id, e.opts.BlobCache, func(path string) error {
-		return e.download(ctx, layout.BlobKey(oid, b.ID), b.Size, path)
+		return e.download(ctx, layout.BlobKey(oid, b.ID), b, path)
 	})
 }
 
-// download writes an object to a file.
-func (e *Engine) download(ctx context.Context, key string, size int64, path string) error {
+// download writes a blob to a file.
+func (e *Engine) download(ctx context.Context, key string, b layout.Blob, path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	for off := int64(0); off < size; off += partLen {
+	got := layout.Blob{ID: b.ID}
+	for off := int64(0); off < b.Size; off += partLen {
 		part, err := e.read(ctx, key, objstore.Range{Off: off, Len: partLen})
 		if err != nil {
 			return err
@@ -147,10 +156,10 @@ func (e *Engine) download(ctx context.Context, key string, size int64, path stri
 		if _, err := f.WriteAt(part, off); err != nil {
 			return err
 		}
+		got.Add(part)
 	}
-	info, err := f.Stat()
-	if err == nil && info.Size() != size {
-		err = inObject(key, fmt.Errorf("it has %d bytes, not the %d of the blob", info.Size(), size))
+	if got != b {
+		return inObject(key, fmt.Errorf("it has %d bytes with checksum %08x, and the blob %d with %08x", got.Size, got.Sum, b.Size, b.Sum))
 	}
-	return errors.Join(err, f.Close())
+	return f.Close()
 }

@@ -28,7 +28,7 @@ func sampleTxns(t testing.TB) (Table, []byte) {
 	var table Table
 	var body []byte
 	for _, txn := range txns {
-		entry, err := TableOf(txn, func(*txnlog.Record) (Blob, error) { return Blob{ID{8}, 77}, nil })
+		entry, err := TableOf(txn, func(*txnlog.Record) (Blob, error) { return Blob{ID{8}, 77, 5}, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func encodeRun(entries []Entry) ([]byte, RunInfo) {
 	for _, p := range []Place{{Slot: 7}, {Segment: ID{9}}, {Slot: 8}, {Slot: 7}} {
 		w.Place(p)
 	}
-	w.Blob(RunBlob{1, 2, Blob{ID{3}, 4}})
+	w.Blob(RunBlob{1, 2, Blob{ID{3}, 4, 5}})
 	for _, e := range entries {
 		w.Add(e)
 	}
@@ -253,7 +253,7 @@ func TestRun(t *testing.T) {
 		if diff := cmp.Diff([]Place{{Slot: 7}, {Segment: ID{9}}, {Slot: 8}}, x.Places); diff != "" {
 			t.Errorf("places: %s", diff)
 		}
-		if len(x.Blobs) != 1 || x.Blobs[0] != (RunBlob{1, 2, Blob{ID{3}, 4}}) || info.Entries != int64(n) {
+		if len(x.Blobs) != 1 || x.Blobs[0] != (RunBlob{1, 2, Blob{ID{3}, 4, 5}}) || info.Entries != int64(n) {
 			t.Errorf("blobs %v, info %+v", x.Blobs, info)
 		}
 	}

@@ -16,7 +16,8 @@ import (
 //	25   16  id of the run
 //	41       number of containers: uvarint; of each: slot, uvarint, of a log object; or 0 and
 //	           the id, 16 bytes, of a segment
-//	         number of blobs: uvarint; of each: oid 8, tid 8, id 16, size: uvarint
+//	         number of blobs: uvarint; of each: oid 8, tid 8, id 16, size: uvarint,
+//	           CRC-32C of its bytes 4
 //	         number of entries: uvarint
 //	         the blocks, of 4096 entries each but the last one: length: uvarint, and so many
 //	           bytes of one zstd frame
@@ -44,7 +45,7 @@ const (
 	runMagic  = "ZARI-IDX"
 	blockLen  = 4096
 	maxBlock  = blockLen * 41 // bytes of an uncompressed block at most
-	blobLen   = 8 + 8 + 16 + 1
+	blobLen   = 8 + 8 + 16 + 1 + 4
 	minSource = 1
 )
 
@@ -179,8 +180,7 @@ func (w *RunWriter) Close() ([]byte, RunInfo) {
 	for _, x := range w.blobs {
 		b = putUint64(b, uint64(x.OID))
 		b = putUint64(b, uint64(x.TID))
-		b = append(b, x.Blob.ID[:]...)
-		b = putUvarint(b, uint64(x.Blob.Size))
+		b = x.Blob.append(b)
 	}
 	b = putUvarint(b, uint64(w.n))
 	b = seal(append(b, w.blocks...))
@@ -212,7 +212,7 @@ func OpenRun(b []byte, database, id ID) (*Run, error) {
 	}
 	x.Blobs = make([]RunBlob, r.count(blobLen))
 	for i := range x.Blobs {
-		x.Blobs[i] = RunBlob{OID: r.oid(), TID: r.tid(), Blob: Blob{ID: r.id(), Size: int64(r.uvarint())}}
+		x.Blobs[i] = RunBlob{OID: r.oid(), TID: r.tid(), Blob: r.blob()}
 	}
 	x.left = int64(r.uvarint())
 	if r.err == nil && (x.left < 0 || x.left/blockLen > int64(len(r.b))) {

@@ -2,6 +2,8 @@ package layout
 
 import (
 	"fmt"
+	"hash/crc32"
+	"io"
 	"math"
 
 	"github.com/zaridb/zari/txnlog"
@@ -18,7 +20,8 @@ import (
 //	  length of its head: uvarint
 //	  number of records: uvarint
 //	  of each: oid: uvarint; length: uvarint; flags: byte, 1 delete, 4 blob;
-//	           with blob: id of the blob, 16 bytes, and its size, uvarint
+//	           with blob: id of the blob, 16 bytes, its size, uvarint, and the
+//	           CRC-32C of its bytes, 4 bytes
 //	CRC-32C of the table
 //
 // Head, records and checksum of a transaction follow each other, and so do
@@ -44,6 +47,30 @@ type TableRecord struct {
 type Blob struct {
 	ID   ID
 	Size int64
+	Sum  uint32 // CRC-32C of its bytes
+}
+
+// Add notes some more bytes of the blob.
+func (b *Blob) Add(part []byte) {
+	b.Size += int64(len(part))
+	b.Sum = crc32.Update(b.Sum, castagnoli, part)
+}
+
+// BlobOf returns what describes the bytes of a blob, under a new id.
+func BlobOf(r io.Reader) (Blob, error) {
+	sum := crc32.New(castagnoli)
+	n, err := io.Copy(sum, r)
+	return Blob{ID: NewID(), Size: n, Sum: sum.Sum32()}, err
+}
+
+func (b *Blob) append(dst []byte) []byte {
+	dst = append(dst, b.ID[:]...)
+	dst = putUvarint(dst, uint64(b.Size))
+	return putUint32(dst, b.Sum)
+}
+
+func (r *reader) blob() Blob {
+	return Blob{ID: r.id(), Size: int64(r.uvarint() & math.MaxInt64), Sum: r.uint32()}
 }
 
 const (
@@ -134,8 +161,7 @@ func (r *TableRecord) append(dst []byte) []byte {
 	}
 	dst = append(dst, flags)
 	if r.Blob != nil {
-		dst = append(dst, r.Blob.ID[:]...)
-		dst = putUvarint(dst, uint64(r.Blob.Size))
+		dst = r.Blob.append(dst)
 	}
 	return dst
 }
@@ -173,7 +199,8 @@ func (r *reader) tableRecord(t *TableRecord) {
 	}
 	t.Delete = flags&flagDelete != 0
 	if flags&flagBlob != 0 {
-		t.Blob = &Blob{ID: r.id(), Size: int64(r.uvarint() & math.MaxInt64)}
+		b := r.blob()
+		t.Blob = &b
 	}
 }
 
