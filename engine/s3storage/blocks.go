@@ -48,7 +48,10 @@ func (e *Engine) closeReading() error {
 	if e.blocks != nil {
 		errs = append(errs, e.blocks.Close())
 	}
-	return errors.Join(append(errs, e.hedger.Close())...)
+	if e.hedger != nil {
+		errs = append(errs, e.hedger.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // blockReader reads for the cache of blocks.

@@ -66,6 +66,9 @@ func (e *Engine) format(ctx context.Context) (layout.ID, error) {
 		return layout.ID{}, fmt.Errorf("there is no database: %w", err)
 	}
 	for delay := 10 * time.Millisecond; errors.Is(err, objstore.ErrNotExist); delay *= 4 {
+		if err := e.isEmpty(ctx); err != nil {
+			return layout.ID{}, err
+		}
 		f := layout.Format{Database: layout.NewID(), Created: time.Now().Unix()}
 		_, put := e.objects.Put(ctx, layout.FormatKey, f.Encode(), objstore.IfAbsent)
 		if object, err = e.read(ctx, layout.FormatKey, objstore.Range{}); err != nil && (delay > time.Second || ctx.Err() != nil) {
@@ -80,6 +83,21 @@ func (e *Engine) format(ctx context.Context) (layout.ID, error) {
 	}
 	f, err := layout.DecodeFormat(object)
 	return f.Database, inObject(layout.FormatKey, err)
+}
+
+// errPart says that a database has no name.
+var errPart = errors.New("there is a part of a database: of a branch that was not finished, or is being dropped (zari branch --drop removes it)")
+
+// isEmpty makes sure that what is about to be a new database is not a part of one.
+func (e *Engine) isEmpty(ctx context.Context) error {
+	_, err := e.read(ctx, layout.PinsKey, objstore.Range{})
+	if err == nil {
+		return errPart
+	}
+	if errors.Is(err, objstore.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // inObject names the object that an error is about.

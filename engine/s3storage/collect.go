@@ -41,6 +41,7 @@ type collector struct {
 	now   time.Time            // by the store's clock
 	ages  map[uint64]time.Time // when slots were written, by the store's clock
 	floor uint64               // as it is
+	pins  pins
 }
 
 // findGarbage returns what may be deleted, nil if there is nothing.
@@ -53,7 +54,11 @@ func (e *Engine) findGarbage(ctx context.Context) (*layout.CollectRecord, error)
 	if err != nil {
 		return nil, err
 	}
-	c := &collector{Engine: e, now: now, ages: make(map[uint64]time.Time), floor: floor.Slot}
+	needed, err := e.pinned(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &collector{Engine: e, now: now, ages: make(map[uint64]time.Time), floor: floor.Slot, pins: needed}
 	e.mu.RLock()
 	garbage, replaced := e.st.garbage, e.st.replaced
 	e.mu.RUnlock()
@@ -72,7 +77,7 @@ func (e *Engine) findGarbage(ctx context.Context) (*layout.CollectRecord, error)
 		if err != nil {
 			return nil, err
 		}
-		if ripe {
+		if ripe && !c.pins.has(g.Key) {
 			record.Keys = append(record.Keys, g.Key)
 		}
 	}
@@ -140,7 +145,7 @@ func (c *collector) orphans(ctx context.Context) ([]string, error) {
 			if prefix == layout.LogPrefix && info.Key >= layout.LogKey(c.floor) || len(keys) == maxOrphans {
 				break // below the floor lies what came too late
 			}
-			if !used[info.Key] && c.now.Sub(info.Modified) >= grace {
+			if !used[info.Key] && !c.pins.has(info.Key) && c.now.Sub(info.Modified) >= grace {
 				keys = append(keys, info.Key)
 			}
 		}
@@ -184,6 +189,10 @@ func (e *Engine) finishCollect(ctx context.Context) error {
 			return err
 		}
 	}
+	needed, err := e.pinned(ctx) // after what is to be deleted was announced: see pins
+	if err != nil {
+		return err
+	}
 	if plantedDeleteFirst {
 		for slot := uint64(1); slot < c.Floor; slot++ {
 			_ = e.objects.Delete(ctx, layout.LogKey(slot))
@@ -201,6 +210,9 @@ func (e *Engine) finishCollect(ctx context.Context) error {
 	for _, key := range c.Keys {
 		if strings.HasPrefix(key, layout.LogPrefix) && key >= layout.LogKey(c.Floor) {
 			return inObject(layout.LogKey(slot), fmt.Errorf("it wants %s deleted, which is above its floor", key))
+		}
+		if needed.has(key) && !plantedPinsBefore {
+			continue // it will be swept up when no branch needs it any more
 		}
 		if err := e.remove(ctx, key); err != nil {
 			return err

@@ -23,12 +23,14 @@ type Engine struct {
 	opts    Options
 	objects objstore.Store
 	bucket  bucketSlots // the log in the bucket
+	sharing *sharing    // objects, if this is a branch
 	owner   layout.ID   // names this engine in the lease
 
 	packMu     sync.Mutex // one pack at a time
 	keepMu     sync.Mutex // one checkpoint, compaction, collection or pack at a time
 	checkpoint checkpointInfo
 	collectAt  time.Duration // when something was last collected
+	pins       map[layout.ID]*layout.Share
 
 	writeMu sync.Mutex // the log grows by one object at a time
 	halted  error      // why nothing is written any more
@@ -44,7 +46,7 @@ type Engine struct {
 	mu sync.RWMutex
 	st *state
 
-	hedger   *objstore.Hedger
+	hedger   *objstore.Hedger  // nil: nothing is asked for twice
 	blocks   *blockcache.Cache // nil: there is none
 	blobs    *blobs.Dir        // where blobs are cached; nil: there are none
 	tables   tableCache
@@ -75,30 +77,54 @@ var (
 // Open opens a database; to write, it is made if it is not there, and whoever wrote
 // before is over. The engine owns opts.Objects from now on, also when it fails.
 func Open(ctx context.Context, opts Options) (*Engine, error) {
-	e := &Engine{
-		opts: opts.withDefaults(), objects: opts.Objects, bucket: bucketSlots{opts.Objects}, hedger: objstore.NewHedger(opts.Objects),
-		owner: layout.NewID(), wake: make(chan struct{}, 1),
+	e, err := start(ctx, opts)
+	if err != nil || opts.Manual {
+		return e, err
 	}
-	e.backlog.arrived = make(chan struct{}, 1)
-	e.news.arrived = make(chan struct{}, 1)
-	e.ctx, e.cancel = context.WithCancel(context.Background())
-	if err := e.open(ctx); err != nil {
-		e.cancel()
-		e.wg.Wait()
-		e.giveUpLease()
-		return nil, errors.Join(fmt.Errorf("%s: %w", e.Name(), err), e.closeFronts(), e.closeReading(), opts.Objects.Close())
-	}
-	e.checkpoint.when, e.collectAt = e.opts.Elapsed(), e.opts.Elapsed()
-	if !opts.Manual {
-		e.wg.Go(e.keep)
-	}
-	if !opts.Manual && e.front != nil {
+	e.wg.Go(e.keep)
+	if e.front != nil {
 		e.wg.Go(e.mover)
 	}
 	return e, nil
 }
 
+// look opens a database as it is now: nothing is written, and nothing goes on by itself.
+func look(ctx context.Context, opts Options) (*Engine, error) {
+	opts.ReadOnly, opts.BlobDir = true, ""
+	return start(ctx, opts)
+}
+
+// start is Open without what goes on behind.
+func start(ctx context.Context, opts Options) (*Engine, error) {
+	e := newEngine(opts)
+	if err := e.open(ctx); err != nil {
+		e.cancel()
+		e.wg.Wait()
+		e.giveUpLease()
+		return nil, errors.Join(fmt.Errorf("%s: %w", e.Name(), err), e.closeFronts(), e.closeReading(), e.objects.Close())
+	}
+	e.checkpoint.when, e.collectAt = e.opts.Elapsed(), e.opts.Elapsed()
+	return e, nil
+}
+
+func newEngine(opts Options) *Engine {
+	e := &Engine{
+		opts: opts.withDefaults(), objects: opts.Objects, bucket: bucketSlots{opts.Objects},
+		owner: layout.NewID(), wake: make(chan struct{}, 1),
+	}
+	e.backlog.arrived = make(chan struct{}, 1)
+	e.news.arrived = make(chan struct{}, 1)
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e
+}
+
 func (e *Engine) open(ctx context.Context) error {
+	if err := e.openShared(ctx); err != nil {
+		return err
+	}
+	if !e.opts.Manual {
+		e.hedger = objstore.NewHedger(e.objects)
+	}
 	if e.opts.ReadOnly {
 		if err := e.boot(ctx); err != nil {
 			return err
@@ -198,8 +224,12 @@ func (e *Engine) Slot() uint64 {
 
 // read gets an object, or a part of it. A store that fails is asked again for a while.
 func (e *Engine) read(ctx context.Context, key string, r objstore.Range) ([]byte, error) {
+	return e.readFrom(ctx, e.objects, key, r)
+}
+
+func (e *Engine) readFrom(ctx context.Context, objects objstore.Store, key string, r objstore.Range) ([]byte, error) {
 	for delay := 10 * time.Millisecond; ; delay *= 4 {
-		data, err := e.readOnce(ctx, key, r)
+		data, err := e.readOnce(ctx, objects, key, r)
 		switch {
 		case err == nil, errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrRange), errors.Is(err, objstore.ErrClosed):
 			return data, err
@@ -212,11 +242,11 @@ func (e *Engine) read(ctx context.Context, key string, r objstore.Range) ([]byte
 
 // readOnce is one request; of a part of an object it is a second one if the first is slow. Whole
 // objects are of any size: of them nobody can say what is slow.
-func (e *Engine) readOnce(ctx context.Context, key string, r objstore.Range) (data []byte, err error) {
-	if r.Len > 0 && !e.opts.Manual {
+func (e *Engine) readOnce(ctx context.Context, objects objstore.Store, key string, r objstore.Range) (data []byte, err error) {
+	if r.Len > 0 && e.hedger != nil && objects == e.objects {
 		data, _, err = e.hedger.Read(ctx, key, r)
 	} else {
-		data, _, err = objstore.Read(ctx, e.objects, key, r)
+		data, _, err = objstore.Read(ctx, objects, key, r)
 	}
 	return data, err
 }
@@ -234,8 +264,12 @@ func (e *Engine) upload(ctx context.Context, key string, object []byte) error {
 
 // remove deletes an object.
 func (e *Engine) remove(ctx context.Context, key string) error {
+	return e.removeFrom(ctx, e.objects, key)
+}
+
+func (e *Engine) removeFrom(ctx context.Context, objects objstore.Store, key string) error {
 	for delay := 10 * time.Millisecond; ; delay *= 4 {
-		err := e.objects.Delete(ctx, key)
+		err := objects.Delete(ctx, key)
 		if err == nil || ctx.Err() != nil || delay > time.Second {
 			return err
 		}

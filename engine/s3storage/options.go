@@ -88,6 +88,9 @@ type Options struct {
 	References func(record []byte, dst []zodb.OID) ([]zodb.OID, error)
 	PackGC     bool
 
+	// OpenURL opens the store of another database: of one that this is a branch of.
+	OpenURL func(ctx context.Context, url string) (objstore.Store, error)
+
 	Parallel int  // requests at a time for one purpose; default 32
 	Manual   bool // nothing is done by itself: Checkpoint, Compact and Collect are to be called
 

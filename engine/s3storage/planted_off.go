@@ -13,4 +13,6 @@ const (
 	plantedTrustMoves  = false // a slot that was moved is believed to be there, however long it took
 	plantedReachOver   = false // segments of a pack reach over those that stay
 	plantedNoCatchUp   = false // a pack does not look at what was committed meanwhile
+	plantedPinsBefore  = false // what branches need is looked at before it is announced what is deleted, but not after
+	plantedPinsUnread  = false // a branch does not look whether what it needs is going to be deleted
 )

@@ -6,12 +6,15 @@ package s3storage
 var (
 	plantedTrustPuts, plantedTrust412, plantedNewBytes, plantedDeleteFirst,
 	plantedNoGrace, plantedStaleRuns, plantedReachOver, plantedNoCatchUp,
-	plantedTrustMoves bool
+	plantedTrustMoves, plantedPinsBefore, plantedPinsUnread bool
 
 	planted = map[string]*bool{
 		"TrustPuts": &plantedTrustPuts, "Trust412": &plantedTrust412, "NewBytes": &plantedNewBytes,
 		"DeleteFirst": &plantedDeleteFirst, "NoGrace": &plantedNoGrace,
 		"StaleRuns": &plantedStaleRuns, "ReachOver": &plantedReachOver, "NoCatchUp": &plantedNoCatchUp,
 		"TrustMoves": &plantedTrustMoves,
+	}
+	plantedInBranches = map[string]*bool{
+		"PinsBefore": &plantedPinsBefore, "PinsUnread": &plantedPinsUnread,
 	}
 )

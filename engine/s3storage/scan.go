@@ -151,7 +151,7 @@ func (e *Engine) contents(ctx context.Context, p *place) (*layout.Table, []byte,
 // open1 reads the object of a place.
 func (e *Engine) open1(p *place, object []byte) (*layout.Table, []byte, error) {
 	if p.Slot == 0 {
-		t, body, err := layout.DecodeSegment(object, e.st.database, p.Segment)
+		t, body, err := layout.DecodeSegment(object, e.writerOf(p.Segment), p.Segment)
 		return t, body, inObject(p.Key(), err)
 	}
 	l, err := layout.DecodeLog(object)

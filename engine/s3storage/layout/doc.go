@@ -15,8 +15,11 @@
 //	floor                         slots below it may be gone; only ever raised
 //	hint                          where to begin; may be old, or missing
 //	lease                         who writes; for politeness, never for safety
+//	pins                          the branches of this database
+//	pin/<id>                      what a branch uses of it; written once
+//	shared/<id>                   of a branch: the same, of the database it was branched off
 //
-// Everything but the last three is never changed once written. What the database
+// Everything but floor, hint, lease and pins is never changed once written. What the database
 // contains is decided by the log alone: the rest can be found from it, or made
 // from it again.
 //

@@ -16,6 +16,7 @@ const (
 	HintKey   = "hint"
 	FloorKey  = "floor"
 	LeaseKey  = "lease"
+	PinsKey   = "pins"
 )
 
 // Prefixes of the keys of which there are many.
@@ -26,6 +27,8 @@ const (
 	CheckpointPrefix = "ckpt/"
 	BlobPrefix       = "blob/"
 	ProbePrefix      = "probe/"
+	PinPrefix        = "pin/"
+	SharedPrefix     = "shared/"
 )
 
 // ID names something for good: it is random.
@@ -59,6 +62,12 @@ func CheckpointKey(slot uint64, id ID) string {
 func BlobKey(oid zodb.OID, id ID) string {
 	return spread(BlobPrefix, id, fmt.Sprintf("%016x-%v", uint64(oid), id))
 }
+
+// PinKey returns the key of what a branch of this database shares with it.
+func PinKey(branch ID) string { return PinPrefix + branch.String() }
+
+// SharedKey returns the key of what this database, a branch, shares with an owner.
+func SharedKey(owner ID) string { return SharedPrefix + owner.String() }
 
 // spread puts keys under 256 prefixes, which a store can serve apart.
 func spread(prefix string, id ID, name string) string {

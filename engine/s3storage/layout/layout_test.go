@@ -262,9 +262,11 @@ func TestRun(t *testing.T) {
 }
 
 func TestSingles(t *testing.T) {
-	f := Format{database, 99}
-	if got, err := DecodeFormat(f.Encode()); err != nil || got != f {
-		t.Errorf("format: %v, %v", got, err)
+	for _, f := range []Format{{database, 99, nil}, {database, 99, []ID{{1}, {2}}}} {
+		got, err := DecodeFormat(f.Encode())
+		if diff := cmp.Diff(f, got); err != nil || diff != "" {
+			t.Errorf("format: %v, %s", err, diff)
+		}
 	}
 	p := Pointer{database, 9, CheckpointKey(7, ID{1})}
 	if got, err := DecodeHint(p.EncodeHint()); err != nil || got != p {
@@ -285,6 +287,37 @@ func TestSingles(t *testing.T) {
 	}
 }
 
+func sampleShare() Share {
+	return Share{
+		Owner: ID{1}, Branch: ID{2}, Created: 3, OwnerURL: "s3://a", BranchURL: "s3://b",
+		Segments: []ID{{4}, {5}}, Blobs: []ID{{6}},
+	}
+}
+
+func TestShare(t *testing.T) {
+	want := sampleShare()
+	b := want.Encode()
+	got, err := DecodeShare(b)
+	if diff := cmp.Diff(&want, got); err != nil || diff != "" {
+		t.Fatalf("%v, -want +got:\n%s", err, diff)
+	}
+	for key, want := range map[string]bool{
+		SegmentKey(ID{4}): true, SegmentKey(ID{5}): true, SegmentKey(ID{6}): false, BlobKey(9, ID{6}): true,
+		BlobKey(9, ID{4}): false, RunKey(ID{4}): false, LogKey(4): false, "seg/": false, "": false, "blob/00/x": false,
+	} {
+		if got.Has(key) != want {
+			t.Errorf("Has(%q) = %v", key, !want)
+		}
+	}
+	damaged(t, "share", b, func(b []byte) error { _, err := DecodeShare(b); return err })
+	p := Pins{Database: database, Nonce: ID{1}, Closed: true, Branches: []ID{{2}, {3}}}
+	pins, err := DecodePins(p.Encode())
+	if diff := cmp.Diff(p, pins); err != nil || diff != "" {
+		t.Errorf("%v, -want +got:\n%s", err, diff)
+	}
+	damaged(t, "pins", p.Encode(), func(b []byte) error { _, err := DecodePins(b); return err })
+}
+
 // FuzzDecode gives every decoder bytes whose checksums are right.
 func FuzzDecode(f *testing.F) {
 	for _, l := range sampleLogs(f) {
@@ -302,7 +335,9 @@ func FuzzDecode(f *testing.F) {
 	p := Pointer{database, 9, CheckpointKey(7, ID{1})}
 	f.Add(p.EncodeFloor())
 	f.Add(p.EncodeHint())
-	f.Add(Format{database, 1}.Encode())
+	f.Add(Format{database, 1, []ID{{1}}}.Encode())
+	f.Add(sampleShare().Encode())
+	f.Add(Pins{Database: database, Branches: []ID{{2}}}.Encode())
 	f.Add(Lease{ID{1}, ID{2}, 3, "me"}.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > checksumLen {
@@ -326,5 +361,7 @@ func FuzzDecode(f *testing.F) {
 		DecodeHint(b)
 		DecodeFloor(b)
 		DecodeLease(b)
+		DecodeShare(b)
+		DecodePins(b)
 	})
 }

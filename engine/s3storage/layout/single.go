@@ -10,23 +10,33 @@ import (
 //	8    1   version, 1
 //	9    16  id of the database
 //	25   8   when it was made, in seconds since 1970
+//	33       of a branch: number of databases that it shares objects with: uvarint;
+//	         their ids
 //	-4   4   CRC-32C of everything before it
 type Format struct {
 	Database ID
 	Created  int64
+	Owners   []ID // of a branch
 }
 
 // Encode returns the object.
 func (f Format) Encode() []byte {
 	b := begin("ZARI-FMT")
 	b = append(b, f.Database[:]...)
-	return seal(putUint64(b, uint64(f.Created)))
+	b = putUint64(b, uint64(f.Created))
+	if len(f.Owners) > 0 {
+		b = putIDs(b, f.Owners)
+	}
+	return seal(b)
 }
 
 // DecodeFormat reads the object.
 func DecodeFormat(b []byte) (Format, error) {
 	r := open("format object", "ZARI-FMT", b)
 	f := Format{Database: r.id(), Created: int64(r.uint64())}
+	if r.err == nil && len(r.b) > 0 {
+		f.Owners = r.ids()
+	}
 	return f, r.end()
 }
 
