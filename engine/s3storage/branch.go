@@ -346,6 +346,9 @@ func (x *brancher) root(ctx context.Context) error {
 		return err
 	}
 	err := b.changePins(ctx, b.objects, x.id, func(p *layout.Pins) (bool, error) {
+		if len(p.Branches) > 0 || p.Nonce == (layout.ID{}) {
+			return false, errors.New("it has been dropped while it was made")
+		}
 		was := p.Closed
 		p.Closed = false
 		return was, nil

@@ -32,9 +32,8 @@ func DropBranch(ctx context.Context, opts Options, force bool) error {
 		if len(p.Branches) > 0 {
 			return false, fmt.Errorf("it has branches itself, which need what is here: %v", p.Branches)
 		}
-		was := p.Closed
 		p.Closed = true
-		return !was, nil
+		return true, nil
 	})
 	if err != nil {
 		return err

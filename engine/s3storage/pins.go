@@ -56,7 +56,7 @@ func (e *Engine) pinned(ctx context.Context) (pins, error) {
 		share := e.pins[branch]
 		if share == nil {
 			if share, err = e.readShare(ctx, e.objects, layout.PinKey(branch)); err != nil {
-				return nil, fmt.Errorf("what a branch needs: %w", err)
+				return nil, fmt.Errorf("nothing is deleted, for it is not known what branch %v needs (if there is none: zari branch --forget %v): %w", branch, branch, err)
 			}
 			if e.pins == nil {
 				e.pins = make(map[layout.ID]*layout.Share)
@@ -115,12 +115,12 @@ func (e *Engine) pin(ctx context.Context, objects objstore.Store, s *layout.Shar
 }
 
 // unpin is the end of a branch for a database of which it is one. What only the branch needs
-// is swept up from then on.
+// is swept up from then on. It always writes: what pin has sent, and nobody knows what
+// became of, must not come to be after this.
 func (e *Engine) unpin(ctx context.Context, objects objstore.Store, database, branch layout.ID) error {
 	err := e.changePins(ctx, objects, database, func(p *layout.Pins) (bool, error) {
-		n := len(p.Branches)
 		p.Branches = slices.DeleteFunc(p.Branches, func(id layout.ID) bool { return id == branch })
-		return len(p.Branches) < n, nil
+		return true, nil
 	})
 	if err != nil {
 		return err

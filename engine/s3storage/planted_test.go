@@ -41,3 +41,26 @@ func TestModelFindsPlantedBugs(t *testing.T) {
 		t.Logf("%s: found with seed %d: %v", name, seed, found)
 	}
 }
+
+// So does that of branches.
+func TestBranchModelFindsPlantedBugs(t *testing.T) {
+	const seeds = 200
+	for name, bug := range plantedInBranches {
+		*bug = true
+		found := error(nil)
+		seed := uint64(0)
+		for seed < seeds && found == nil {
+			seed++
+			m := newBranchModel(seed)
+			m.run(branchRound)
+			m.end()
+			found = m.failure
+		}
+		*bug = false
+		if found == nil {
+			t.Errorf("%s: not found with %d seeds", name, seeds)
+			continue
+		}
+		t.Logf("%s: found with seed %d: %v", name, seed, found)
+	}
+}
