@@ -193,23 +193,28 @@ func (e *Engine) loadCheckpoint(ctx context.Context, key string, st *state) (*la
 	if err != nil {
 		return nil, inObject(key, err)
 	}
-	st.slot, st.hash, st.epoch, st.last, st.maxOID = c.Slot, c.Hash, c.Epoch, c.LastTID, c.MaxOID
-	st.meta, st.packedTo, st.front = c.Meta, c.PackedTo, c.Front
-	st.replaced, st.garbage = c.Replaced, c.Garbage
-	st.collecting, st.collectingSlot = c.Collecting, c.CollectingSlot
-	numbers := make(map[layout.Place]uint32)
-	for i := range c.Segments {
-		p := st.add(segmentPlace(&c.Segments[i]))
-		numbers[p.Place] = p.number
-	}
-	for i := range c.Logs {
-		p := st.add(logPlace(&c.Logs[i]))
-		numbers[p.Place] = p.number
-	}
-	if err := e.loadRuns(ctx, c, st, numbers); err != nil {
+	if err := e.loadRuns(ctx, c, st, st.fill(c)); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// fill takes everything of a checkpoint but the index, and returns the numbers of the places.
+func (s *state) fill(c *layout.Checkpoint) map[layout.Place]uint32 {
+	s.slot, s.hash, s.epoch, s.last, s.maxOID = c.Slot, c.Hash, c.Epoch, c.LastTID, c.MaxOID
+	s.meta, s.packedTo, s.front = c.Meta, c.PackedTo, c.Front
+	s.replaced, s.garbage = c.Replaced, c.Garbage
+	s.collecting, s.collectingSlot = c.Collecting, c.CollectingSlot
+	numbers := make(map[layout.Place]uint32)
+	for i := range c.Segments {
+		p := s.add(segmentPlace(&c.Segments[i]))
+		numbers[p.Place] = p.number
+	}
+	for i := range c.Logs {
+		p := s.add(logPlace(&c.Logs[i]))
+		numbers[p.Place] = p.number
+	}
+	return numbers
 }
 
 // missing makes an object that is not there errBehind.

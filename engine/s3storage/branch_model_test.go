@@ -227,7 +227,7 @@ func (d *modelDB) changed(key string, body []byte) {
 		d.last = t.TID
 		for i := range t.Records {
 			r := &t.Records[i]
-			d.revs[r.OID] = append(d.revs[r.OID], revision{t.TID, string(r.Data)})
+			d.revs[r.OID] = append(d.revs[r.OID], revision{oid: r.OID, tid: t.TID, data: string(r.Data)})
 		}
 		body = rest
 	}
@@ -326,6 +326,8 @@ func (d *modelDB) keep(e *Engine) {
 			m.count["packed"]++
 		}
 	default:
+		m.current.lazy = 15
+		defer func(c *coroutine) { c.lazy = usuallyLazy }(m.current)
 		needed, _ := e.pinned(ctx)
 		spared := slices.ContainsFunc(e.st.garbage, func(g layout.Garbage) bool { return needed.has(g.Key) })
 		if err = e.Collect(ctx); err == nil {

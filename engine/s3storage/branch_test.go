@@ -353,6 +353,91 @@ func (d *dying) rule(op fake.Op) fake.Fault {
 	return fake.Fault{}
 }
 
+// A branch is pinned at every moment of a collection that would delete what it needs: either
+// that is spared, or the branch is told.
+func TestPinAtEveryMoment(t *testing.T) {
+	spared, told, err := pinAtEveryMoment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spared == 0 || told == 0 {
+		t.Errorf("it was spared %d times, and told %d times: this is no test", spared, told)
+	}
+}
+
+func pinAtEveryMoment() (spared, told int, err error) {
+	ctx := context.Background()
+	for moment := 1; ; moment++ {
+		f := newFamily("a", "b")
+		a, err := Open(ctx, f.options("a"))
+		if err != nil {
+			return 0, 0, err
+		}
+		x, err := f.planned(ctx, a)
+		if err != nil {
+			return 0, 0, err
+		}
+		requests, result := 0, errors.New("not yet")
+		a.objects.(*fake.Store).SetRule(func(fake.Op) fake.Fault {
+			if requests++; requests == moment {
+				if result = x.pin(ctx); result == nil {
+					result = x.stillThere(ctx)
+				}
+			}
+			return fake.Fault{}
+		})
+		if err := a.Collect(ctx); err != nil {
+			return 0, 0, err
+		}
+		if requests < moment {
+			return spared, told, nil
+		}
+		if errors.Is(result, errGone) {
+			told++
+			continue
+		}
+		if result == nil {
+			result = x.copy(ctx)
+		}
+		for _, p := range x.b.st.order {
+			if _, ok := f.buckets["a"].Objects()[p.Key()]; !ok && result == nil && x.shares[0].Has(p.Key()) {
+				result = fmt.Errorf("%s is gone", p.Key())
+			}
+		}
+		if result != nil {
+			return 0, 0, fmt.Errorf("pinned at request %d of the collection: %w", moment, result)
+		}
+		spared++
+	}
+}
+
+// planned returns a branch that is planned, of a database from which all that it shares has
+// been packed away since, so long ago that it may be deleted.
+func (f *family) planned(ctx context.Context, a *Engine) (*brancher, error) {
+	for range 3 {
+		if _, err := commit(a, 1); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.Compact(ctx); err != nil {
+		return nil, err
+	}
+	looking, err := look(ctx, f.options("a"))
+	if err != nil {
+		return nil, err
+	}
+	x := &brancher{a: looking, b: newFiller(f.options("b")), id: layout.NewID(), opts: BranchOptions{FromURL: "a", ToURL: "b"}}
+	if err := x.plan(ctx); err != nil {
+		return nil, err
+	}
+	last, _ := a.Head()
+	if err := a.Pack(ctx, last, zodb.PackOptions{NoGC: true}); err != nil {
+		return nil, err
+	}
+	f.pass(25 * time.Hour)
+	return x, nil
+}
+
 // The blobs of a branch are those of its database.
 func TestBranchBlobs(t *testing.T) {
 	f := newFamily("a", "b")

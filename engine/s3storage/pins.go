@@ -58,14 +58,18 @@ func (e *Engine) pinned(ctx context.Context) (pins, error) {
 			if share, err = e.readShare(ctx, e.objects, layout.PinKey(branch)); err != nil {
 				return nil, fmt.Errorf("nothing is deleted, for it is not known what branch %v needs (if there is none: zari branch --forget %v): %w", branch, branch, err)
 			}
-			if e.pins == nil {
-				e.pins = make(map[layout.ID]*layout.Share)
-			}
-			e.pins[branch] = share // it never changes
+			e.setPin(branch, share) // it never changes
 		}
 		all = append(all, share)
 	}
 	return all, nil
+}
+
+func (e *Engine) setPin(branch layout.ID, s *layout.Share) {
+	if e.pins == nil {
+		e.pins = make(map[layout.ID]*layout.Share)
+	}
+	e.pins[branch] = s
 }
 
 // errClosed says that a database is being dropped.

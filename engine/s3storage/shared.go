@@ -88,6 +88,9 @@ func closeOwners(owners []owner) error {
 // openOwner opens the store of a database of which this one is a branch.
 func (e *Engine) openOwner(ctx context.Context, branch, id layout.ID) (*owner, error) {
 	share, err := e.readShare(ctx, e.objects, layout.SharedKey(id))
+	if errors.Is(err, objstore.ErrNotExist) {
+		err = inObject(layout.SharedKey(id), errors.New("it is not there"))
+	}
 	if err == nil && (share.Owner != id || share.Branch != branch) {
 		err = inObject(layout.SharedKey(id), errors.New("it is another database's"))
 	}
