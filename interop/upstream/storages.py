@@ -197,8 +197,10 @@ class Daemon:
         self.dir = tempfile.mkdtemp(prefix='zari-db-', dir=roomy('/dev/shm', 2 << 30))  # a short path: it names a socket
         os.chmod(self.dir, 0o777)
         self.data = os.path.join(self.dir, 'data')
-        user = next(filter(is_user, self.users)) if os.geteuid() == 0 else None
-        self.way = {'user': user, 'cwd': self.dir, 'env': {**os.environ, 'TMPDIR': self.dir}}
+        self.way = {'cwd': self.dir, 'env': {**os.environ, 'TMPDIR': self.dir}}
+        if os.geteuid() == 0:
+            user = account(self.users)
+            self.way.update(user=user.pw_uid, group=user.pw_gid, extra_groups=[])
 
     def run(self, *command):
         """Run a program in the server's directory, as its user."""
@@ -335,11 +337,12 @@ def roomy(path, enough):
     return path if shutil.disk_usage(path).free > enough else None
 
 
-def is_user(name):
-    try:
-        return bool(pwd.getpwnam(name))
-    except KeyError:
-        return False
+def account(users):
+    """Return the account of the first of these users that there is."""
+    for name in users:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise SystemExit('the database server does not run as root, and there is no user %s' % ' or '.join(users))
 
 
 def directory_of(program, pattern, product, package):
