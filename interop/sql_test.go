@@ -2,12 +2,15 @@ package interop
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -374,4 +377,59 @@ func TestSQLOverTLS(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "let sslrootcert name a file") {
 		t.Errorf("with the certificate of another authority: %v\n%s", err, out)
 	}
+}
+
+// TestSQLCopyKilled kills a copy into PostgreSQL with kill -9 again and again, each time at another moment. Started again it goes
+// on, and what comes out is equal to the source, blobs included.
+func TestSQLCopyKilled(t *testing.T) {
+	needZari(t)
+	needRelStorage(t)
+	kills, megabytes := number(t, "ZARI_COPY_KILLS", 5), number(t, "ZARI_COPY_MB", 4)
+	source := folders(t, "source")[0]
+	cmd := exec.Command(setup.python, filepath.Join("pyclient", generate), source, strconv.Itoa(megabytes), strconv.Itoa(max(1, megabytes/4)))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("generate.py: %v\n%s", err, out)
+	}
+	batch := "--batch=" + strconv.Itoa(max(1, megabytes/40)*100_000)
+	for form, history := range forms {
+		t.Run(form, func(t *testing.T) {
+			began := time.Now()
+			mustRun(t, "copy", batch, databaseIn(source), emptyPostgreSQL(t, history).url)
+			took := time.Since(began)
+			db := emptyPostgreSQL(t, history)
+			dice := rand.New(rand.NewPCG(2, uint64(kills)))
+			for n := 0; n < kills; {
+				var out output
+				cmd := exec.Command(setup.zari, "copy", batch, databaseIn(source), db.url)
+				cmd.Stdout, cmd.Stderr = &out, &out
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(took/20 + time.Duration(dice.Int64N(int64(took)/3)))
+				cmd.Process.Kill()
+				switch {
+				case cmd.Wait() == nil: // it was faster than ever: begin anew
+					db = emptyPostgreSQL(t, history)
+				case strings.Contains(out.String(), "another server writes"): // the session of the one before is not over
+				default:
+					n++
+				}
+			}
+			if out := mustRun(t, "copy", "--json", "--verify", databaseIn(source), db.url); !strings.Contains(out, `"resumed_after"`) {
+				t.Errorf("after %d kills nothing was there to go on with:\n%s", kills, out)
+			}
+			db.auditRows(t)
+			if megabytes <= 300 { // Python takes long
+				db.sameAsFile(t, source)
+			}
+		})
+	}
+}
+
+func emptyPostgreSQL(t *testing.T, history bool) *sqlDatabase {
+	t.Helper()
+	db := sqlDatabases["postgresql"](t)
+	db.history = history
+	db.url += fmt.Sprintf("keep_history=%v", history)
+	return db
 }

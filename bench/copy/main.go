@@ -1,13 +1,15 @@
-// Copy measures `zari copy` beside copyTransactionsFrom of Python's ZODB, from a
-// Data.fs with blobs to another one.
+// Copy measures `zari copy` beside Python: from a Data.fs with blobs to another one
+// beside copyTransactionsFrom of ZODB, and to PostgreSQL beside RelStorage's
+// zodbconvert.
 //
 //	go run ./bench/copy [flags]       (make bench builds bin/zari before)
 //
 // It generates the source, copies it with both in turns, compares the copies, and
-// prints medians and their ratio. Python's time is that of the copy alone, Zari's
-// is that of its whole process.
+// prints medians and their ratio. The time of copyTransactionsFrom is that of the copy
+// alone, the others' are those of their whole processes. With -to postgresql one
+// server is started, with fsync on, and each copy gets a database of its own.
 //
-// The Python with ZODB is $ZARI_PYTHON or .venv/bin/python.
+// The Python with ZODB and RelStorage is $ZARI_PYTHON or .venv/bin/python.
 package main
 
 import (
@@ -57,6 +59,7 @@ type bench struct {
 	dir          string
 	size, blobs  int // megabytes
 	runs         int
+	to           string // file or postgresql
 
 	times map[string][]float64
 }
@@ -74,11 +77,12 @@ func parse(args []string) (*bench, error) {
 	fs.IntVar(&b.size, "size", 2000, "megabytes of the Data.fs")
 	fs.IntVar(&b.blobs, "blobs", 500, "megabytes of the blobs")
 	fs.IntVar(&b.runs, "runs", 3, "copies by each")
+	fs.StringVar(&b.to, "to", "file", "what to copy to: file or postgresql")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
-	if fs.NArg() > 0 || b.size < 1 || b.blobs < 0 || b.runs < 1 {
-		return nil, errors.New("there are only flags, and their numbers are positive")
+	if b.to != "file" && b.to != "postgresql" || fs.NArg() > 0 || b.size < 1 || b.blobs < 0 || b.runs < 1 {
+		return nil, errors.New("there are only flags, and their numbers are positive: see --help")
 	}
 	return b, nil
 }
@@ -93,42 +97,52 @@ func (b *bench) run(ctx context.Context) error {
 	if err := os.Mkdir(source, 0o700); err != nil {
 		return err
 	}
+	to, err := b.openTarget(dir)
+	if err != nil {
+		return err
+	}
+	defer to.close()
 	fmt.Fprintf(os.Stderr, "generating %d MB with %d MB of blobs\n", b.size, b.blobs)
 	if _, err := b.runPython(ctx, generateProgram, source, strconv.Itoa(b.size), strconv.Itoa(b.blobs)); err != nil {
 		return err
 	}
+	places := make(map[string]string)
 	for i := range b.runs {
-		for _, program := range []struct {
-			name string
-			copy func(ctx context.Context, from, to string) (float64, error)
-		}{{"python", b.copyByPython}, {"zari", b.copyByZari}} {
-			to := filepath.Join(dir, program.name)
-			if err := errors.Join(os.RemoveAll(to), os.Mkdir(to, 0o700)); err != nil {
+		for _, program := range []string{"python", "zari"} {
+			if places[program], err = to.fresh(program); err != nil {
 				return err
 			}
 			syscall.Sync() // nobody pays for what others have written
-			seconds, err := program.copy(ctx, source, to)
+			seconds, err := b.copy(ctx, program, source, to, places[program])
 			if err != nil {
-				return fmt.Errorf("%s: %w", program.name, err)
+				return fmt.Errorf("%s: %w", program, err)
 			}
-			b.times[program.name] = append(b.times[program.name], seconds)
-			fmt.Fprintf(os.Stderr, "run %d: %-6s %8.2f s\n", i+1, program.name, seconds)
+			b.times[program] = append(b.times[program], seconds)
+			fmt.Fprintf(os.Stderr, "run %d: %-6s %8.2f s\n", i+1, program, seconds)
 		}
 	}
-	for _, name := range []string{"python", "zari"} {
-		if err := b.compare(ctx, source, filepath.Join(dir, name)); err != nil {
-			return fmt.Errorf("the copy by %s: %w", name, err)
-		}
+	if err := b.verify(ctx, source, to.url(places["zari"])); err != nil {
+		return err
 	}
-	return b.print(source)
+	if err := to.check(ctx, b, source, places); err != nil {
+		return fmt.Errorf("the copy by %s: %w", to.rival(), err)
+	}
+	return b.print(source, to.rival())
 }
 
-func (b *bench) copyByPython(ctx context.Context, from, to string) (float64, error) {
-	out, err := b.runPython(ctx, copyProgram, from, to)
-	if err != nil {
-		return 0, err
+// verify compares a copy with its source.
+func (b *bench) verify(ctx context.Context, source, copied string) error {
+	return b.runZari(ctx, "--dry-run", "--verify", fileURL(source), copied)
+}
+
+// copy returns how long a program takes.
+func (b *bench) copy(ctx context.Context, program, source string, to target, place string) (seconds float64, err error) {
+	if program == "python" {
+		return to.copyByPython(ctx, b, source, place)
 	}
-	return strconv.ParseFloat(strings.TrimSpace(out), 64)
+	began := time.Now()
+	err = b.runZari(ctx, fileURL(source), to.url(place))
+	return time.Since(began).Seconds(), err
 }
 
 func (b *bench) runPython(ctx context.Context, program string, args ...string) (string, error) {
@@ -138,29 +152,13 @@ func (b *bench) runPython(ctx context.Context, program string, args ...string) (
 	return string(out), err
 }
 
-// url names the storage in a folder.
-func url(dir string) string {
-	return "file://" + filepath.Join(dir, "Data.fs") + "?blobstorage_dir=" + filepath.Join(dir, "blobs")
-}
-
 func (b *bench) runZari(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, b.zari, append([]string{"copy"}, args...)...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	return cmd.Run()
 }
 
-func (b *bench) copyByZari(ctx context.Context, from, to string) (float64, error) {
-	began := time.Now()
-	err := b.runZari(ctx, url(from), url(to))
-	return time.Since(began).Seconds(), err
-}
-
-// compare checks that a copy is one.
-func (b *bench) compare(ctx context.Context, from, to string) error {
-	return b.runZari(ctx, "--dry-run", "--verify", url(from), url(to))
-}
-
-func (b *bench) print(source string) error {
+func (b *bench) print(source, rival string) error {
 	data, err := os.Stat(filepath.Join(source, "Data.fs"))
 	if err != nil {
 		return err
@@ -184,9 +182,9 @@ func (b *bench) print(source string) error {
 	all := float64(data.Size()+blobBytes) / 1e6
 	fmt.Printf("Data.fs %.0f MB, %d blobs of %.0f MB in all; medians of %d, the copies are equal\n",
 		float64(data.Size())/1e6, blobs, float64(blobBytes)/1e6, b.runs)
-	fmt.Printf("python copyTransactionsFrom %8.2f s %8.1f MB/s\n", python, all/python)
-	fmt.Printf("zari copy                   %8.2f s %8.1f MB/s\n", zari, all/zari)
-	fmt.Printf("times as fast               %8.1f\n", python/zari)
+	fmt.Printf("%-28s%8.2f s %8.1f MB/s\n", rival, python, all/python)
+	fmt.Printf("%-28s%8.2f s %8.1f MB/s\n", "zari copy", zari, all/zari)
+	fmt.Printf("%-28s%8.1f\n", "times as fast", python/zari)
 	return nil
 }
 
