@@ -279,6 +279,13 @@ type (
 		Release()
 	}
 
+	// Recaller is an Engine that waits for another machine in LoadBefore, unless the
+	// record is at hand.
+	Recaller interface {
+		// Recall is LoadBefore if that need not wait; otherwise it reports false.
+		Recall(oid zodb.OID, tid zodb.TID) (zodb.Record, bool)
+	}
+
 	// Describer has a name for people, and may be unable to write.
 	Describer interface {
 		Name() string

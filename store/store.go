@@ -201,6 +201,9 @@ func (s *Store) As(target any) bool {
 		return s.offers(Delete) && zodb.SetAs[zodb.Deleter](p, s)
 	case *zodb.BlobStore:
 		return s.blobs != nil && zodb.SetAs[zodb.BlobStore](p, s.blobs)
+	case *zodb.Recaller:
+		_, ok := s.engine.(Recaller)
+		return ok && zodb.SetAs[zodb.Recaller](p, s)
 	case *zodb.Packer:
 		_, ok := s.engine.(Packer)
 		return ok && zodb.SetAs[zodb.Packer](p, s)
@@ -244,6 +247,17 @@ func (s *Store) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zod
 		return zodb.Record{}, err
 	}
 	return asOfPublished(rec, asOf), nil
+}
+
+// Recall implements zodb.Recaller.
+func (s *Store) Recall(oid zodb.OID, tid zodb.TID) (zodb.Record, bool) {
+	r, ok := s.engine.(Recaller)
+	if !ok || s.closed.Load() || s.forgets() {
+		return zodb.Record{}, false
+	}
+	asOf := zodb.TID(s.visible.Load())
+	rec, ok := r.Recall(oid, min(tid, asOf+1))
+	return asOfPublished(rec, asOf), ok
 }
 
 // asOfPublished is a record as one sees it who knows the transactions up to asOf.

@@ -165,6 +165,12 @@ type (
 		Prefetch(ctx context.Context, oids []OID, tid TID)
 	}
 
+	// Recaller has records in memory, where LoadBefore may have to wait for a medium.
+	Recaller interface {
+		// Recall is LoadBefore if that can answer at once; otherwise it reports false.
+		Recall(oid OID, tid TID) (Record, bool)
+	}
+
 	// Outcomer knows what became of a transaction.
 	Outcomer interface {
 		// Outcome returns the tid if the transaction is committed, 0 if it is known

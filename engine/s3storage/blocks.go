@@ -84,7 +84,19 @@ func (e *Engine) part(ctx context.Context, p *place, off, n int64) ([]byte, erro
 		return e.read(ctx, p.Key(), objstore.Range{Off: off, Len: n})
 	}
 	block := blockOf(p, off, n)
-	return e.blocks.ReadPart(ctx, p.cacheKey(), block, off-block.Off, n)
+	return e.blocks.ReadPart(ctx, p.cached, block, off-block.Off, n)
+}
+
+// partAtHand is part, if it takes no request.
+func (e *Engine) partAtHand(p *place, off, n int64) ([]byte, bool) {
+	switch {
+	case p.data != nil:
+		return bytes.Clone(p.data[off : off+n]), true
+	case e.blocks == nil:
+		return nil, false
+	}
+	block := blockOf(p, off, n)
+	return e.blocks.Recall(p.cached, block, off-block.Off, n)
 }
 
 // keepBlocks puts a segment into the cache that was just written, and whose transactions were
@@ -94,8 +106,9 @@ func (e *Engine) keepBlocks(info *layout.Segment, object []byte) {
 		return
 	}
 	p := segmentPlace(info)
+	key := p.cacheKey()
 	for off := p.body; off < p.table; off += blockLen {
 		block := blockOf(p, off, 0)
-		e.blocks.Add(p.cacheKey(), block, bytes.Clone(object[block.Off:block.Off+block.Len]))
+		e.blocks.Add(key, block, bytes.Clone(object[block.Off:block.Off+block.Len]))
 	}
 }

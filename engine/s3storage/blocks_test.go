@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zaridb/zari/engine/s3storage/layout"
@@ -66,6 +67,13 @@ func used(t *testing.T, e *Engine, client *fake.Store, size int, oids ...zodb.OI
 	return client.Counts().Sub(before)
 }
 
+// timeless runs a test where requests take no time, so that none is made a second time because
+// the first is slow.
+func timeless(t *testing.T, run func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, run)
+}
+
 func all(n int) (oids []zodb.OID) {
 	for i := range n {
 		oids = append(oids, zodb.OID(i+1))
@@ -74,7 +82,9 @@ func all(n int) (oids []zodb.OID) {
 }
 
 // A cold load of a random object is one ranged GET, and brings what lies around it.
-func TestReadAhead(t *testing.T) {
+func TestReadAhead(t *testing.T) { timeless(t, testReadAhead) }
+
+func testReadAhead(t *testing.T) {
 	const objects, size = 1000, 1000
 	for _, compacted := range []bool{false, true} {
 		bucket := fake.NewBucket(fake.Options{})
@@ -109,7 +119,9 @@ func TestReadAhead(t *testing.T) {
 
 // Records that begin in one block and end in the next are one GET too; so are those that
 // are longer than a block.
-func TestColdLoadOfLargeRecords(t *testing.T) {
+func TestColdLoadOfLargeRecords(t *testing.T) { timeless(t, testColdLoadOfLargeRecords) }
+
+func testColdLoadOfLargeRecords(t *testing.T) {
 	for _, size := range []int{3000, 20_000, 200_000} {
 		bucket := fake.NewBucket(fake.Options{})
 		a := openCached(t, bucket.Open("writer"), Options{})
@@ -135,7 +147,9 @@ func TestColdLoadOfLargeRecords(t *testing.T) {
 }
 
 // Whoever writes has what it wrote in the cache, also when it has moved to a segment.
-func TestWriterReadsNothingBack(t *testing.T) {
+func TestWriterReadsNothingBack(t *testing.T) { timeless(t, testWriterReadsNothingBack) }
+
+func testWriterReadsNothingBack(t *testing.T) {
 	client := fake.New()
 	a := openCached(t, client, Options{TailBytes: 1})
 	fill(t, a, 200, 1000)
@@ -148,7 +162,9 @@ func TestWriterReadsNothingBack(t *testing.T) {
 }
 
 // The cache is on the disk for the next process, and for others; it can be deleted.
-func TestCacheDirectory(t *testing.T) {
+func TestCacheDirectory(t *testing.T) { timeless(t, testCacheDirectory) }
+
+func testCacheDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	bucket := fake.NewBucket(fake.Options{})
 	a := openCached(t, bucket.Open("writer"), Options{})

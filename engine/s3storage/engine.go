@@ -72,6 +72,7 @@ var (
 	_ store.Describer  = (*Engine)(nil)
 	_ store.Pacer      = (*Engine)(nil)
 	_ store.Follower   = (*Engine)(nil)
+	_ store.Recaller   = (*Engine)(nil)
 )
 
 // Open opens a database; to write, it is made if it is not there, and whoever wrote

@@ -35,50 +35,81 @@ func (e *Engine) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zo
 	}
 	var last index.Loc
 	for {
-		e.mu.RLock()
-		found, next, known, ok := e.st.index.Before(oid, tid)
-		var p place
-		if ok {
-			p = *e.st.places[found.Loc.Container()]
+		r, err := e.find(oid, tid)
+		if err != nil {
+			return zodb.Record{}, err
 		}
-		e.mu.RUnlock()
-		switch {
-		case !ok:
-			return zodb.Record{}, &zodb.NoObjectError{OID: oid, Before: tid, Known: known}
-		case found.Loc.Size() == 0:
-			return zodb.Record{}, &zodb.NoObjectError{OID: oid, Before: tid, Known: true, DeletedAt: found.TID}
-		}
-		data, err := e.record(ctx, &p, found)
-		if errors.Is(err, objstore.ErrNotExist) && found.Loc != last {
-			last = found.Loc // it may have moved meanwhile
+		raw, err := e.part(ctx, &r.place, r.off, r.len)
+		if errors.Is(err, objstore.ErrNotExist) && r.Loc != last {
+			last = r.Loc // it may have moved meanwhile
 			continue
 		}
-		return zodb.Record{Data: data, Serial: found.TID, Next: next}, err
+		if err != nil {
+			return zodb.Record{}, err
+		}
+		return r.decode(raw)
 	}
 }
 
-// record returns the data of a revision that lies in a place.
-func (e *Engine) record(ctx context.Context, p *place, x index.Entry) ([]byte, error) {
-	off := int64(x.Loc.Off())
-	n := min(x.Loc.Size().Bytes(), p.table-off)
-	corrupt := func(err error) error {
-		return &zodb.CorruptError{File: p.Key(), Record: fmt.Sprintf("record of object %v", x.OID), Offset: off, Err: err}
-	}
-	if off < p.body || n <= 0 {
-		return nil, corrupt(errors.New("the index points beside the transactions"))
-	}
-	raw, err := e.part(ctx, p, off, n)
+// Recall implements store.Recaller: LoadBefore, if it takes no request.
+func (e *Engine) Recall(oid zodb.OID, tid zodb.TID) (zodb.Record, bool) {
+	r, err := e.find(oid, tid)
 	if err != nil {
-		return nil, err
+		return zodb.Record{}, false
 	}
-	r, err := txnlog.DecodeRecord(raw)
+	raw, ok := e.partAtHand(&r.place, r.off, r.len)
+	if !ok {
+		return zodb.Record{}, false
+	}
+	rec, err := r.decode(raw)
+	return rec, err == nil
+}
+
+// located is a revision and where its record lies.
+type located struct {
+	index.Entry
+	next     zodb.TID
+	place    place
+	off, len int64 // of at least the record
+}
+
+// find returns the revision of an object before a tid.
+func (e *Engine) find(oid zodb.OID, tid zodb.TID) (r located, err error) {
+	e.mu.RLock()
+	found, next, known, ok := e.st.index.Before(oid, tid)
+	if ok {
+		r.place = *e.st.places[found.Loc.Container()]
+	}
+	e.mu.RUnlock()
+	r.Entry, r.next = found, next
+	switch {
+	case !ok:
+		return r, &zodb.NoObjectError{OID: oid, Before: tid, Known: known}
+	case found.Loc.Size() == 0:
+		return r, &zodb.NoObjectError{OID: oid, Before: tid, Known: true, DeletedAt: found.TID}
+	}
+	r.off = int64(found.Loc.Off())
+	r.len = min(found.Loc.Size().Bytes(), r.place.table-r.off)
+	if r.off < r.place.body || r.len <= 0 {
+		return r, r.corrupt(errors.New("the index points beside the transactions"))
+	}
+	return r, nil
+}
+
+func (r *located) corrupt(err error) error {
+	return &zodb.CorruptError{File: r.place.Key(), Record: fmt.Sprintf("record of object %v", r.OID), Offset: r.off, Err: err}
+}
+
+// decode reads the record, which raw begins with.
+func (r *located) decode(raw []byte) (zodb.Record, error) {
+	x, err := txnlog.DecodeRecord(raw)
 	switch {
 	case err != nil:
-		return nil, corrupt(err)
-	case r.OID != x.OID || r.Kind == txnlog.Delete || r.Prev >= x.TID || index.SizeOf(r.EncodedLen()) != x.Loc.Size():
-		return nil, corrupt(errors.New("it is another record"))
+		return zodb.Record{}, r.corrupt(err)
+	case x.OID != r.OID || x.Kind == txnlog.Delete || x.Prev >= r.TID || index.SizeOf(x.EncodedLen()) != r.Loc.Size():
+		return zodb.Record{}, r.corrupt(errors.New("it is another record"))
 	}
-	return r.Data, nil
+	return zodb.Record{Data: x.Data, Serial: r.TID, Next: r.next}, nil
 }
 
 // Current implements store.Engine.

@@ -52,6 +52,7 @@ type place struct {
 	tableLen    int
 	txns        int
 	data        []byte // the object, if it is kept in memory
+	cached      string // its key in the cache of blocks
 }
 
 // run is a run of the index in the bucket.
@@ -158,6 +159,7 @@ func segmentPlace(i *layout.Segment) *place {
 
 // add gives a place its number.
 func (s *state) add(p *place) *place {
+	p.cached = p.cacheKey()
 	if n := len(s.free); n > 0 {
 		p.number = s.free[n-1]
 		s.free = s.free[:n-1]

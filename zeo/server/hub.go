@@ -16,11 +16,12 @@ import (
 
 // hub stands between one storage and the connections that use it.
 type hub struct {
-	id      string
-	storage zodb.Storage
-	opts    *Options
-	stats   *stats
-	stop    func()
+	id       string
+	storage  zodb.Storage
+	recaller zodb.Recaller // of the storage; nil if it has none
+	opts     *Options
+	stats    *stats
+	stop     func()
 
 	mu       sync.Mutex
 	view     zodb.TID // the last tid that was queued on the connections
@@ -63,6 +64,7 @@ func newHub(id string, s zodb.Storage, opts *Options, finishSeconds prometheus.O
 		sessions: make(map[*session]bool), finishes: make(map[zodb.Token]finish),
 		changed: make(map[zodb.OID]zodb.TID), stop: func() {},
 	}
+	h.recaller, _ = zodb.As[zodb.Recaller](s)
 	w, ok := zodb.As[zodb.Watcher](s)
 	if !ok {
 		return nil, &zodb.OpError{Storage: id, Op: "serve", Err: errNoWatcher}

@@ -14,6 +14,9 @@ func (x *session) load(id wire.RawID, oid zodb.OID, tid zodb.TID) error {
 	x.hub.stats.loads.Add(1)
 	l := loadCall{id, oid, tid}
 	if x.server.opts.SlowLoads {
+		if x.recall(l) {
+			return nil
+		}
 		l.id = bytes.Clone(id)
 		return x.goBeside(func() { x.answerLoad(l) })
 	}
@@ -26,6 +29,15 @@ type loadCall struct {
 	id  wire.RawID
 	oid zodb.OID
 	tid zodb.TID
+}
+
+// recall answers a load that need not wait, as answerLoad would.
+func (x *session) recall(l loadCall) (done bool) {
+	if x.hub.recaller == nil {
+		return false
+	}
+	rec, ok := x.hub.recaller.Recall(l.oid, min(l.tid, x.out.View()+1))
+	return ok && x.queueLoad(l, rec, nil)
 }
 
 // answerLoad reads the object as of the connection's view, and makes sure that

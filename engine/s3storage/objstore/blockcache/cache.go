@@ -140,17 +140,25 @@ func (c *Cache) Read(ctx context.Context, key string, r objstore.Range) ([]byte,
 // ReadPart returns n bytes at off in a block, or as many as there are. The block is read from
 // the store as a whole; from the disk only the part is, if the whole was good before.
 func (c *Cache) ReadPart(ctx context.Context, key string, block objstore.Range, off, n int64) ([]byte, error) {
-	id := blockID{key, block}
-	if data, ok := c.memory.get(id); ok {
-		c.inMemory.Add(1)
-		return part(data, off, n), nil
-	}
-	if data, ok := c.partFromDisk(id, off, n); ok {
-		c.onDiskHits.Add(1)
+	if data, ok := c.Recall(key, block, off, n); ok {
 		return data, nil
 	}
 	data, err := c.Read(ctx, key, block)
 	return part(data, off, n), err
+}
+
+// Recall is ReadPart if nothing more than that part need be read, from this machine.
+func (c *Cache) Recall(key string, block objstore.Range, off, n int64) ([]byte, bool) {
+	id := blockID{key, block}
+	if data, ok := c.memory.get(id); ok {
+		c.inMemory.Add(1)
+		return part(data, off, n), true
+	}
+	data, ok := c.partFromDisk(id, off, n)
+	if ok {
+		c.onDiskHits.Add(1)
+	}
+	return data, ok
 }
 
 // part returns a copy, for who retains it must not retain the block.
@@ -307,19 +315,34 @@ func (c *Cache) forget(id blockID, f *flight) {
 }
 
 // fly reads a block and keeps it. It stays on the list until it is on the disk: who
-// comes meanwhile has it from here.
+// comes meanwhile has it from here. Who looked for it just before it was there, and at the list
+// just after, finds it here.
 func (c *Cache) fly(ctx context.Context, id blockID, f *flight) {
-	f.data, _, f.err = c.from.Read(ctx, id.key, id.r)
-	c.fetched.Add(1)
-	if f.err == nil {
-		c.memory.add(id, f.data)
+	data, ok := c.memory.get(id)
+	if !ok {
+		data, ok = c.fromDisk(id)
+	}
+	if ok {
+		f.data = data
 		close(f.done)
-		c.toDisk(id, f.data)
+	} else {
+		c.fetchInto(ctx, id, f)
 	}
 	c.mu.Lock()
 	c.forget(id, f)
 	c.mu.Unlock()
 	if f.err != nil {
 		close(f.done)
+	}
+}
+
+// fetchInto reads a block from the store. With an error the flight is not done yet.
+func (c *Cache) fetchInto(ctx context.Context, id blockID, f *flight) {
+	f.data, _, f.err = c.from.Read(ctx, id.key, id.r)
+	c.fetched.Add(1)
+	if f.err == nil {
+		c.memory.add(id, f.data)
+		close(f.done)
+		c.toDisk(id, f.data)
 	}
 }

@@ -18,8 +18,9 @@
 // itself, and has a checksum over everything: what is torn (nothing is synced, so a loss
 // of power tears much), cut, changed, or another block's, is not served but removed.
 // Files appear whole, by rename. Of a file that this process has written, or has checked
-// once, parts are read without the checksum, as long as its size and time stay: a small
-// record does not cost a whole block. Files that are read from again and again stay open.
+// once, parts are read without the checksum, as long as its size and time stay, which are
+// looked at every second: a small record does not cost a whole block. Files that are read
+// from again and again stay open.
 //
 // So several processes can share a directory, it survives restarts, and all or any of it
 // can be deleted at any time, also while servers run. A disk that is full or broken

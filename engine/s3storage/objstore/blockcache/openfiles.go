@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,7 +30,12 @@ type openFile struct {
 	info fs.FileInfo // when it was opened
 	data int64       // where the data begin
 	size int64       // of the data
+
+	checked atomic.Int64 // when size and time were last compared, in nanoseconds since 1970
 }
+
+// checkEvery is how often that is done.
+const checkEvery = time.Second
 
 var errChanged = errors.New("the file has changed since it was opened")
 
@@ -39,17 +45,25 @@ func newOpenFiles(max int) *openFiles {
 
 // read reads n bytes at off, or as many as there are.
 func (f *openFile) read(off, n int64) ([]byte, error) {
-	info, err := f.file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() != f.info.Size() || !info.ModTime().Equal(f.info.ModTime()) {
-		return nil, errChanged
+	if now := time.Now().UnixNano(); now-f.checked.Load() > int64(checkEvery) {
+		f.checked.Store(now)
+		if err := f.check(); err != nil {
+			return nil, err
+		}
 	}
 	off = min(off, f.size)
 	data := make([]byte, min(n, f.size-off))
-	_, err = f.file.ReadAt(data, f.data+off)
+	_, err := f.file.ReadAt(data, f.data+off)
 	return data, err
+}
+
+// check reports an error if the file has changed.
+func (f *openFile) check() error {
+	info, err := f.file.Stat()
+	if err == nil && (info.Size() != f.info.Size() || !info.ModTime().Equal(f.info.ModTime())) {
+		err = errChanged
+	}
+	return err
 }
 
 // stale reports whether it is time to note that the file is used.
