@@ -258,3 +258,52 @@ func TestBlockOf(t *testing.T) {
 		}
 	}
 }
+
+// Recall answers as LoadBefore does when it takes no request, and makes none.
+func TestRecall(t *testing.T) { timeless(t, testRecall) }
+
+func testRecall(t *testing.T) {
+	const size = 1000
+	bucket := fake.NewBucket(fake.Options{})
+	a := openCached(t, bucket.Open("writer"), Options{})
+	fill(t, a, 200, size)
+	if err := a.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustCommit(t, a, 1) // behind the checkpoint: it will be in memory
+	for _, opts := range []Options{{}, {CacheDir: t.TempDir(), CacheMemory: 1}} {
+		client := bucket.Open("reader")
+		opts.ReadOnly = true
+		b := openCached(t, client, opts)
+		before := client.Counts()
+		if _, ok := b.Recall(1, zodb.MaxTID); !ok {
+			t.Error("what is in memory is not recalled")
+		}
+		for _, oid := range []zodb.OID{100, 1000} {
+			if rec, ok := b.Recall(oid, zodb.MaxTID); ok {
+				t.Errorf("object %v, which was never read, is recalled: %+v", oid, rec)
+			}
+		}
+		if got := client.Counts().Sub(before); got.Requests() != 0 {
+			t.Errorf("that took %+v", got)
+		}
+		used(t, b, client, size, all(200)[1:]...)
+		b.blocks.Close() // what is on its way to the disk is there
+		before = client.Counts()
+		for _, oid := range all(200) {
+			for _, tid := range []zodb.TID{3, 15, zodb.MaxTID} {
+				want, err := b.LoadBefore(t.Context(), oid, tid)
+				got, ok := b.Recall(oid, tid)
+				if ok != (err == nil) || ok && (!bytes.Equal(got.Data, want.Data) || got.Serial != want.Serial || got.Next != want.Next) {
+					t.Errorf("object %v before %v: %v, %v; want %v, %v", oid, tid, got.Serial, ok, want.Serial, err)
+				}
+			}
+		}
+		if got := client.Counts().Sub(before); got.Requests() != 0 {
+			t.Errorf("that took %+v", got)
+		}
+	}
+}

@@ -37,5 +37,11 @@
 // stopped so long that its slot may have been written, and deleted, meanwhile, reads
 // the floor before it believes in its PUT.
 //
+// # Reads
+//
+// The index in memory says where each revision lies, so a load is one GET: of the block
+// that its record begins in (blocks.go). Blocks are kept in memory and, if a directory is
+// given, on a disk (objstore/blockcache); the newest log objects are in memory anyway.
+//
 // docs/formats/s3.md has every byte, docs/operations/s3.md what an operator sees.
 package s3storage
