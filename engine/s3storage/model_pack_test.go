@@ -25,7 +25,6 @@ func modelReferences(data []byte, dst []zodb.OID) ([]zodb.OID, error) {
 // replaced checks what a Replace does to where revisions lie, and returns how many it drops.
 func (m *model) replaced(n uint64, r *layout.ReplaceRecord) int {
 	kept := make(map[*revision]bool)
-	var places []layout.Place
 	for i := range r.New {
 		p := layout.Place{Segment: r.New[i].ID}
 		records := m.segment(p)
@@ -33,7 +32,6 @@ func (m *model) replaced(n uint64, r *layout.ReplaceRecord) int {
 			kept[rev] = true
 		}
 		m.lie[p] = records
-		places = append(places, p)
 	}
 	var dropped []*revision
 	moved := 0
