@@ -62,14 +62,14 @@ func offer(b *testing.B, rate int, window time.Duration) {
 	b.ReportMetric(float64(len(took))/elapsed, "commits/s")
 	b.ReportMetric(float64(used.Put)/elapsed, "PUT/s")
 	b.ReportMetric(float64(used.Put)/float64(len(took)), "PUT/commit")
-	b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "p50-ms")
-	b.ReportMetric(float64(took[len(took)*99/100].Milliseconds()), "p99-ms")
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
 }
 
-func commitOne(b *testing.B, s zodb.Storage, oid zodb.OID, data []byte) error {
+func commitOne(b testing.TB, s zodb.Storage, oid zodb.OID, data []byte) error {
 	txn, err := s.Begin(b.Context(), zodb.TxnMeta{})
 	if err != nil {
 		return err

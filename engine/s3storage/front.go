@@ -171,7 +171,11 @@ func (e *Engine) readFront(ctx context.Context, at layout.Front) error {
 		} else {
 			e.backlog.add(e.st.slot+1, object)
 		}
-		if err := e.take(ctx, object); err != nil {
+		err = e.take(ctx, object)
+		if _, other := errors.AsType[*chainError](err); other && inBucket {
+			return fmt.Errorf("%w: %w", errForked, err) // a moment ago
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -142,8 +142,9 @@ func (m *model) packed(n uint64, at zodb.TID, dropped []*revision) {
 func (m *model) reached(slot uint64, at zodb.TID) map[zodb.OID]bool {
 	reached := make(map[zodb.OID]bool)
 	todo := []zodb.OID{0}
+	later := func(r *revision) bool { return r.tid > at && r.at(slot) } // an earlier pack may have dropped it
 	for oid, revs := range m.revs {
-		if revs[len(revs)-1].tid > at {
+		if slices.ContainsFunc(revs, later) {
 			todo = append(todo, oid)
 		}
 	}
@@ -156,7 +157,7 @@ func (m *model) reached(slot uint64, at zodb.TID) map[zodb.OID]bool {
 		reached[oid] = true
 		seen, _ := m.before(slot, oid, at+1)
 		for _, r := range m.revs[oid] {
-			if r != seen && r.tid <= at {
+			if r != seen && !later(r) {
 				continue
 			}
 			refs, err := modelReferences([]byte(r.data), nil)

@@ -42,7 +42,7 @@ type Place struct {
 // Options are the settings of a Place. Only DSN is required.
 type Options struct {
 	DSN     string        // libpq's keywords and values, or a URL
-	Timeout time.Duration // of a statement; then its outcome is not known. Default 5 s
+	Timeout time.Duration // of a statement, and a second for each 4 MiB of an object; then its outcome is not known. Default 5 s
 }
 
 var (
@@ -182,7 +182,11 @@ type log struct {
 
 // exec runs one statement, which is a transaction.
 func (l *log) exec(ctx context.Context, statement string, args ...any) (rows int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, l.place.timeout)
+	return l.execFor(ctx, l.place.timeout, statement, args...)
+}
+
+func (l *log) execFor(ctx context.Context, timeout time.Duration, statement string, args ...any) (rows int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	tag, err := l.place.pool.Exec(ctx, statement, args...)
 	return tag.RowsAffected(), l.place.explain(err)
@@ -197,7 +201,7 @@ func (l *log) query(ctx context.Context, dest any, statement string, args ...any
 
 // Put implements front.Log.
 func (l *log) Put(ctx context.Context, slot, epoch uint64, object []byte) error {
-	n, err := l.exec(ctx, `
+	n, err := l.execFor(ctx, l.place.timeout+time.Duration(len(object)>>22)*time.Second, `
 		WITH head AS (
 			UPDATE zari_log SET slot = $2, epoch = $3 WHERE id = $1 AND slot = $2 - 1 AND epoch <= $3 RETURNING 1)
 		INSERT INTO zari_log_slot (id, slot, object) SELECT $1, $2, $4 FROM head`,
