@@ -29,6 +29,14 @@
 // same bytes are put again. Until one of the first two is the case the slot is in
 // doubt, and nothing else is written.
 //
+// # In front of the bucket
+//
+// A log may go on in a front (front.go, package front): PostgreSQL, or a disk. Then a slot is durable
+// there first, and moved to the bucket behind (move.go). The log itself says so: a fence in the
+// bucket names the front, and a fence in that leaves it. What is in the bucket is a
+// beginning of the log at any time, and what is not a slot of the log (checkpoints, runs) is written
+// only of that.
+//
 // # What is deleted, and when
 //
 // Objects that a state does not use any more are garbage since some slot. They are
