@@ -16,6 +16,7 @@ import (
 	"github.com/zaridb/zari/config/zconfig"
 	"github.com/zaridb/zari/engine/filestorage"
 	"github.com/zaridb/zari/engine/memstorage"
+	"github.com/zaridb/zari/engine/s3storage/objstore"
 	"github.com/zaridb/zari/engine/sqlstorage"
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/resolve"
@@ -50,6 +51,10 @@ type Options struct {
 	// Pools is told of each SQL database that is opened, by its name, and how to ask
 	// for the figures of its connections.
 	Pools func(database string, figures func() []sqlstorage.Pool)
+
+	// Requests is told of every store of objects that is opened, with the name of the
+	// storage in it.
+	Requests func(storage string, c objstore.Counting)
 
 	// Progress is told of long work, such as the rebuild of an index.
 	Progress func(storage, what string, done, total int64)

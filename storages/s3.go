@@ -1,6 +1,7 @@
 package storages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,14 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 	if err := u.log.or(c).open(ctx, &opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", opts.Name, err), opts.Objects.Close())
 	}
+	opts.OpenURL = func(ctx context.Context, where string) (objstore.Store, error) {
+		objects, err := u.beside(ctx, where)
+		if err == nil {
+			o.counted(c, objects)
+		}
+		return objects, err
+	}
+	o.counted(c, opts.Objects)
 	engine, err := s3storage.Open(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -58,11 +67,76 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 	return view, nil
 }
 
+// counted tells who counts requests of a store of theirs.
+func (o *opener) counted(c *config.S3Storage, objects objstore.Store) {
+	if counting, ok := objects.(objstore.Counting); ok && o.Requests != nil {
+		o.Requests(c.StorageName(), counting)
+	}
+}
+
+// S3 is a database in a bucket or a directory, to be looked after without a server.
+type S3 struct {
+	URL     string // as others find it: without what is only about this process
+	Options s3storage.Options
+	At      zodb.TID // not 0: as this transaction left it
+}
+
+// OpenS3 opens the store that an argument of a command names, but not the database in it.
+func OpenS3(ctx context.Context, where string) (*S3, error) {
+	c, _, err := config.FindStorage(where, nil)
+	if err != nil {
+		return nil, err
+	}
+	section, ok := c.(*config.S3Storage)
+	if !ok {
+		return nil, fmt.Errorf("%s: write s3://BUCKET/PREFIX or s3dir:///DIRECTORY", config.Redact(where))
+	}
+	s := &S3{}
+	u, err := parseS3(section.URL, &s.Options)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", section.URL, err)
+	}
+	s.URL, s.At, s.Options.OpenURL = u.public, u.at, u.beside
+	s.Options.Objects, err = u.open(ctx)
+	return s, err
+}
+
 // s3URL is a URL of a database in a bucket or a directory.
 type s3URL struct {
-	open func(ctx context.Context) (objstore.Store, error)
-	at   zodb.TID // not 0: the database as this transaction left it
-	log  s3Log
+	open   func(ctx context.Context) (objstore.Store, error)
+	bucket bucket.Options // of a bucket
+	public string         // where others find it
+	at     zodb.TID       // not 0: the database as this transaction left it
+	log    s3Log
+}
+
+// beside opens the store of another database, with the credentials of this one.
+func (x *s3URL) beside(ctx context.Context, where string) (objstore.Store, error) {
+	if path, ok := strings.CutPrefix(where, "s3dir://"); ok {
+		return dir.Open(path)
+	}
+	other, _, err := bucket.ParseURL(where)
+	if err != nil {
+		return nil, err
+	}
+	opts := x.bucket
+	opts.Bucket, opts.Prefix = other.Bucket, other.Prefix
+	opts.Region = cmp.Or(other.Region, opts.Region)
+	opts.Endpoint = cmp.Or(other.Endpoint, opts.Endpoint)
+	opts.Addressing = cmp.Or(other.Addressing, opts.Addressing)
+	return bucket.Open(ctx, opts)
+}
+
+// publicURL is where others find a bucket that need not have its settings.
+func publicURL(b bucket.Options) string {
+	q := make(url.Values)
+	for name, value := range map[string]string{"region": b.Region, "endpoint": b.Endpoint, "addressing": b.Addressing} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	u := url.URL{Scheme: "s3", Host: b.Bucket, Path: "/" + b.Prefix, RawQuery: q.Encode()}
+	return u.String()
 }
 
 // parseS3 reads the URL, and what it says about the engine into opts.
@@ -76,6 +150,7 @@ func parseS3(text string, opts *s3storage.Options) (s3URL, error) {
 			return x, err
 		}
 		rest = u.Query()
+		x.public = opts.Name
 		x.open = func(context.Context) (objstore.Store, error) { return dir.Open(path) }
 	} else {
 		b, unknown, err := bucket.ParseURL(text)
@@ -83,6 +158,7 @@ func parseS3(text string, opts *s3storage.Options) (s3URL, error) {
 			return x, err
 		}
 		rest = unknown
+		x.bucket, x.public = b, publicURL(b)
 		x.open = func(ctx context.Context) (objstore.Store, error) { return bucket.Open(ctx, b) }
 	}
 	for name, values := range rest {

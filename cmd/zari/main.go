@@ -108,6 +108,8 @@ protocol.`,
 		newUndoCommand(),
 		newDiffCommand(),
 		newPackCommand(),
+		newS3Command(),
+		newBranchCommand(),
 		newBenchCommand(),
 		newStoragesTopic(),
 	)

@@ -41,6 +41,7 @@ type service struct {
 	listener net.Listener
 	web      *http.Server
 	ready    atomic.Bool
+	requests requestMetrics
 	signals  chan os.Signal
 	closers  []func() error
 }
@@ -89,7 +90,8 @@ func (s *service) openLogs(context.Context) error {
 func (s *service) openStorages(ctx context.Context) error {
 	s.storages = make(map[string]zodb.Storage)
 	opts := storages.Options{
-		ReadOnly: s.readOnly, TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver, Survive: true, Pools: s.pools.add,
+		ReadOnly: s.readOnly, TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver, Survive: true,
+		Pools: s.pools.add, Requests: s.requests.add,
 		Progress: everyFew(func(storage, what string, percent int64) {
 			s.log.Info("working", "storage", storage, "what", what, "percent", percent)
 		}),

@@ -344,7 +344,7 @@ func (v *verifier) others(context.Context) error {
 	known := v.known()
 	for _, key := range slices.Sorted(maps.Keys(v.list)) {
 		switch kind := kindOf(key); {
-		case known[key] || v.pinnedHere(key):
+		case kind == key || known[key] || v.pinnedHere(key): // of some there is one
 		case kind == "":
 			v.say(Warning, key, "it does not belong to a database", "nobody deletes it")
 		case kind == layout.LogPrefix:
