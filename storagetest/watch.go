@@ -16,6 +16,7 @@ var watchGroup = group{name: "watch", needs: []Cap{CapWatcher}, tests: []test{
 	{name: "Gapless", needs: []Cap{CapIterator}, history: true, run: testObserveGapless},
 	{name: "Visible", run: testObserveVisible},
 	{name: "NotAborted", run: testObserveNotAborted},
+	{name: "InTurn", run: testObserveInTurn},
 	{name: "Stop", run: testObserveStop},
 	{name: "Undo", needs: []Cap{CapUndoer}, run: testObserveUndo},
 	{name: "Deletion", needs: []Cap{CapDeleter}, run: testObserveDeletion},
@@ -171,6 +172,26 @@ func testObserveNotAborted(t *T) {
 	equal(t, "changes after an abort", o.all(), nil)
 	tid := t.put(2, 0, Object(1))
 	equal(t, "changes", o.all(), []zodb.Change{{TID: tid, OIDs: []zodb.OID{2}}})
+}
+
+// Observers are told in the order in which they began, so that a cache which observes a
+// storage before all others has heard of a change when they ask about it.
+func testObserveInTurn(t *T) {
+	var mu sync.Mutex
+	var told []int
+	for i := range 5 {
+		_, stop := ability[zodb.Watcher](t, t.S).Observe(func(zodb.Change) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, i)
+		})
+		t.Cleanup(stop)
+	}
+	t.put(1, 0, Object(1))
+	t.put(2, 0, Object(2))
+	mu.Lock()
+	defer mu.Unlock()
+	equal(t, "who was told, in that order", told, []int{0, 1, 2, 3, 4, 0, 1, 2, 3, 4})
 }
 
 // After stop the observer is not called any more; stop waits for a call that is

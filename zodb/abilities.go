@@ -65,7 +65,8 @@ type (
 	Watcher interface {
 		// Observe calls fn for every change after the returned tid, in tid order
 		// and without gaps, until stop is called; a storage that was out of touch
-		// with its server says so in Change.Missed. fn runs during publication: the
+		// with its server says so in Change.Missed. Observers are told in the order in
+		// which they began. fn runs during publication: the
 		// change is visible to loads already, but LastTID has not moved yet and
 		// the locks are still held. So fn must be quick, must not wait, and must
 		// not call the storage except LoadBefore. stop waits for a running fn.

@@ -17,6 +17,9 @@ const (
 	OwnCommitFirst           = false
 	SkipSecondCheck          = false
 	NoneBeforePublication    = false
+	CacheKeepsLate           = false
+	CacheMovesFirst          = false
+	CacheSharesOld           = false
 )
 
 // Enabled reports whether this build can have bugs at all.

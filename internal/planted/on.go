@@ -26,6 +26,9 @@ var (
 	OwnCommitFirst           = chosen["OwnCommitFirst"]
 	SkipSecondCheck          = chosen["SkipSecondCheck"]
 	NoneBeforePublication    = chosen["NoneBeforePublication"]
+	CacheKeepsLate           = chosen["CacheKeepsLate"]
+	CacheMovesFirst          = chosen["CacheMovesFirst"]
+	CacheSharesOld           = chosen["CacheSharesOld"]
 )
 
 // Enabled reports whether this build can have bugs at all.

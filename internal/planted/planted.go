@@ -1,6 +1,6 @@
 // Package planted names bugs that can be planted in the server on purpose, to
 // prove that the model checker in interop/model finds them, or the one of package
-// store where several servers share a medium.
+// store where several servers share a medium, or the one of wrapper/cache.
 //
 // A normal build has none of them: each name below is then the constant false,
 // and the compiler drops what stands behind `if planted.X`. A build with
@@ -49,10 +49,24 @@
 //   - NoneBeforePublication (store): of a medium that forgets, a load says that a
 //     revision is forgotten at once, though the transaction that has overwritten it is
 //     not published yet.
+//
+// And where records are kept in memory (internal/revisions):
+//
+//   - CacheKeepsLate: the answer of the medium is kept as the current revision, whatever
+//     was committed while it was under way (Stall before it is kept).
+//   - CacheMovesFirst: the position of the cache moves before the revisions that were
+//     replaced are dropped (Stall between the two).
+//   - CacheSharesOld: a load takes the answer to the question of another one about the same
+//     object, though that asks for another revision.
 package planted
 
+import "slices"
+
 // Names returns the name of every bug, in the order of the package comment.
-func Names() []string { return append(Served(), Shared()...) }
+func Names() []string { return slices.Concat(Served(), Shared(), Cached()) }
+
+// Cached returns those of records that are kept in memory.
+func Cached() []string { return []string{"CacheKeepsLate", "CacheMovesFirst", "CacheSharesOld"} }
 
 // Shared returns those of several servers that share a medium.
 func Shared() []string { return []string{"OwnCommitFirst", "SkipSecondCheck", "NoneBeforePublication"} }
