@@ -8,7 +8,7 @@
 //	session   the time with one server. When its main connection is lost, the
 //	          storage looks for a server again, at each of its addresses in turn.
 //	conn      one connection: calls, answers, and what the server says unasked.
-//	cache     revisions in memory, shared by all readers.
+//	cache     revisions in memory, shared by all readers: see internal/revisions.
 //	txn       a transaction, on a connection of its own until it ends.
 //
 // # Order

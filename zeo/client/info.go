@@ -115,6 +115,8 @@ func (s *Storage) As(target any) bool {
 		return zodb.SetAs[zodb.Syncer](target, s)
 	case *zodb.Historian:
 		return zodb.SetAs[zodb.Historian](target, s)
+	case *zodb.Recaller:
+		return zodb.SetAs[zodb.Recaller](target, s)
 	case *zodb.Packer:
 		return zodb.SetAs[zodb.Packer](target, s)
 	case *zodb.Iterator:

@@ -24,49 +24,57 @@ func (s *Storage) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (z
 			return zodb.Record{}, err
 		}
 	}
-	rec, f := s.cache.load(oid, tid)
-	if f == nil {
-		return rec, nil
-	}
-	answer, err := s.fetch(ctx, f)
-	rec = s.cache.end(f, answer)
-	return rec, err
+	return s.cache.Load(ctx, oid, tid, (*source)(s))
 }
 
-// fetch asks the server for a revision. The question is bounded by what was told
-// here, so that the answer is not ahead of it.
-func (s *Storage) fetch(ctx context.Context, f *fetch) (*zodb.Record, error) {
-	var rec zodb.Record
+// Recall implements zodb.Recaller.
+func (s *Storage) Recall(oid zodb.OID, tid zodb.TID) (zodb.Record, bool) {
+	if s.ctx.Err() != nil {
+		return zodb.Record{}, false
+	}
+	return s.cache.Recall(oid, tid)
+}
+
+// source is the storage as its cache sees it: without one.
+type source Storage
+
+// LoadBefore asks the server for a revision. The question is bounded by what was told
+// here, so that the answer is not ahead of it; what it says of later times is in Next.
+func (x *source) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (rec zodb.Record, err error) {
+	s := (*Storage)(x)
+	asOf := s.cache.Position()
+	bound := min(tid, asOf+1)
 	var found bool
-	err := s.retry(ctx, func(x *session) error {
+	err = s.retry(ctx, func(x *session) error {
 		k := x.main.startEncoded("loadBefore", func(m *wire.Message) (err error) {
 			if rec, found, err = m.ParseLoad(); err != nil || !found {
 				return err
 			}
 			rec.Data = bytes.Clone(rec.Data)
-			if rec.Serial >= f.bound || rec.Next != 0 && (rec.Next < f.bound || rec.Next <= rec.Serial) {
-				return fmt.Errorf("a revision from %v to %v of object %v, asked for before %v", rec.Serial, rec.Next, f.oid, f.bound)
+			if rec.Serial >= bound || rec.Next != 0 && (rec.Next < bound || rec.Next <= rec.Serial) {
+				return fmt.Errorf("a revision from %v to %v of object %v, asked for before %v", rec.Serial, rec.Next, oid, bound)
 			}
 			return nil
 		}, func(dst []byte, n int64) ([]byte, error) {
-			return x.main.codec.AppendLoadBefore(dst, n, f.oid, f.bound), nil
+			return x.main.codec.AppendLoadBefore(dst, n, oid, bound), nil
 		})
 		return x.main.wait(ctx, k)
 	})
 	if missing, ok := errors.AsType[*zodb.NoObjectError](err); ok {
-		missing.OID, missing.Before = f.oid, f.bound
+		missing.OID, missing.Before = oid, bound
 		if missing.DeletedAt == 0 && !s.can().tokens {
-			missing.DeletedAt = s.deletion(ctx, f.oid, f.bound)
+			missing.DeletedAt = s.deletion(ctx, oid, bound)
 		}
-		return nil, missing
+		return zodb.Record{}, missing
 	}
 	if err != nil {
-		return nil, err
+		return zodb.Record{}, err
 	}
 	if !found {
-		return nil, &zodb.NoObjectError{OID: f.oid, Before: f.bound, Known: true}
+		return zodb.Record{}, &zodb.NoObjectError{OID: oid, Before: bound, Known: true}
 	}
-	return &rec, nil
+	rec.AsOf = asOf
+	return rec, nil
 }
 
 // historySize is how many revisions are looked through for a deletion.

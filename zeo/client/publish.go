@@ -203,7 +203,7 @@ func (s *Storage) publish(c zodb.Change, own ...*finish) {
 	defer s.observers.Unlock()
 	last := s.LastTID()
 	if c.TID > last || c.Missed != zodb.NothingMissed {
-		s.cache.change(c)
+		s.cache.Change(c)
 		for _, o := range s.observers.list {
 			o.fn(c)
 		}

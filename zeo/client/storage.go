@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/zaridb/zari/internal/revisions"
 	"github.com/zaridb/zari/zeo/wire"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
@@ -28,13 +29,14 @@ var (
 	_ zodb.Restorer       = (*Storage)(nil)
 	_ zodb.Deleter        = (*Storage)(nil)
 	_ zodb.Outcomer       = (*Storage)(nil)
+	_ zodb.Recaller       = (*Storage)(nil)
 )
 
 // Storage is the storage of a ZEO server.
 type Storage struct {
 	opts   Options
-	cache  *cache
-	blobs  *blobCache // nil: none
+	cache  *revisions.Cache // its position is what was told last
+	blobs  *blobCache       // nil: none
 	tokens *zodb.Tokens
 	info   atomic.Pointer[serverInfo] // of the last server, nil before the first
 	length atomic.Int64
@@ -77,7 +79,7 @@ func Open(ctx context.Context, opts Options) (*Storage, error) {
 		return nil, err
 	}
 	s := &Storage{
-		opts: opts, cache: newCache(opts.CacheBytes), tokens: zodb.NewTokens(), down: errNoAnswer,
+		opts: opts, cache: revisions.New(opts.CacheBytes), tokens: zodb.NewTokens(), down: errNoAnswer,
 		slots: make(chan struct{}, opts.MaxConnections), changed: make(chan struct{}), finishing: make(map[*finish]bool),
 	}
 	if opts.BlobDir != "" {
