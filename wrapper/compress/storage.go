@@ -105,10 +105,29 @@ func (s *Storage) As(target any) bool {
 		return zodb.Adapt(s.Storage, p, func(r zodb.RecordIterator) zodb.RecordIterator { return records{r, s.form} })
 	case *zodb.Historian:
 		return zodb.Adapt(s.Storage, p, func(h zodb.Historian) zodb.Historian { return historian{h, s.form} })
+	case *zodb.Recaller:
+		return zodb.Adapt(s.Storage, p, func(r zodb.Recaller) zodb.Recaller { return recaller{r, s.form} })
 	case *zodb.Appender:
 		return zodb.Adapt(s.Storage, p, func(a zodb.Appender) zodb.Appender { return appender{a} })
 	}
 	return false
+}
+
+// recaller has plain records in memory as far as they are there. One that cannot be read
+// LoadBefore is to tell of.
+type recaller struct {
+	zodb.Recaller
+	form form
+}
+
+func (r recaller) Recall(oid zodb.OID, tid zodb.TID) (zodb.Record, bool) {
+	rec, ok := r.Recaller.Recall(oid, tid)
+	if !ok {
+		return zodb.Record{}, false
+	}
+	var err error
+	rec.Data, err = r.form.read(oid, rec.Serial, rec.Data)
+	return rec, err == nil
 }
 
 // iterator yields transactions with plain records.
