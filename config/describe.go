@@ -31,6 +31,8 @@ func Describe(s Storage) string {
 		return s.describe()
 	case *ReadOnlyStorage:
 		return "cannot be written"
+	case *CacheStorage:
+		return "records are kept in memory, at most " + Bytes(s.Size)
 	case *DelayedStorage:
 		return "loads take longer than they need to"
 	case *Database:

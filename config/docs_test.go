@@ -94,6 +94,7 @@ var samples = map[string]string{
 	"zlibstorage":         "<zlibstorage>\n@\n<mappingstorage/>\n</zlibstorage>",
 	"before":              "<before>\n@\n<mappingstorage/>\n</before>",
 	"readonly":            "<readonly>\n@\n<mappingstorage/>\n</readonly>",
+	"cache":               "<cache>\n@\n<s3storage>\nurl s3://bucket/prefix\n</s3storage>\n</cache>",
 	"storages":            "<storages>\n@\n</storages>\n<mappingstorage/>",
 	"use":                 "<storages>\n<mappingstorage x/>\n</storages>\n<use x>\n@\n</use>",
 	"loaddelayed_storage": "<loaddelayed_storage>\n@\n<mappingstorage/>\n</loaddelayed_storage>",

@@ -33,7 +33,7 @@ func file(path string, change func(*FileStorage)) *FileStorage {
 func sql(database SQL, change func(*RelStorage)) *RelStorage {
 	s := &RelStorage{
 		SQL: database, KeepHistory: true, CreateSchema: true, LockTimeout: 30 * time.Second,
-		PackGC: true,
+		PackGC: true, Cached: Cached{CacheSize: DefaultCache},
 	}
 	change(s)
 	return s
@@ -78,7 +78,8 @@ func TestFindStorage(t *testing.T) {
 		"mysql://zope:s@[::1]:3307/zodb?ssl_mode=VERIFY_CA&ssl_ca=/ca.pem": sql(
 			&MySQL{Host: "::1", Port: 3307, User: "zope", Password: "s", Database: "zodb", SSLMode: "verify-ca", SSLCA: "/ca.pem"},
 			func(*RelStorage) {}),
-		"sqlite:///srv/x%/../db": sql(&SQLite{DataDir: "/srv/db"}, func(*RelStorage) {}),
+		"sqlite:///srv/db?cache_local_mb=0": sql(&SQLite{DataDir: "/srv/db"}, func(s *RelStorage) { s.CacheSize = 0 }),
+		"sqlite:///srv/x%/../db":            sql(&SQLite{DataDir: "/srv/db"}, func(*RelStorage) {}),
 		"SQLITE://?data_dir=a%20b&read_only&blob_dir=c&demostorage": &DemoStorage{Base: sql(
 			&SQLite{DataDir: "a b"}, func(s *RelStorage) { s.ReadOnly, s.BlobDir = true, "c" })},
 		"testdata/find/zodb.conf":                      plainFile("first.fs"),

@@ -47,6 +47,8 @@ type RelStorage struct {
 
 	PackGC bool // pack-gc, default true: packing removes what cannot be reached
 
+	Cached
+
 	// Clear throws away what is there when it is opened. No key says so: a command
 	// does.
 	Clear bool
@@ -137,6 +139,7 @@ func (l *loader) relStorage(s *zconfig.Section, base Section) Storage {
 		BlobCacheSize: get(r, "blob-cache-size", zconfig.ByteSize, 0),
 		ReplicaConf:   get(r, "replica-conf", l.optionalPath, ""),
 		PackGC:        get(r, "pack-gc", zconfig.Boolean, true),
+		Cached:        cached(r, "cache-local-mb", megabytes),
 	}
 	l.idleRelStorageKeys(r)
 	r.finish()
@@ -192,7 +195,7 @@ type idleKey struct {
 }
 
 const (
-	ownCache  = "is not used: it is about the cache in a Python process, and clients of a server have their own"
+	ownCache  = "is not used: it is about the cache in a Python process; the size of this server's cache says cache-local-mb"
 	memcached = "is not used: there is no cache in memcached"
 )
 
@@ -200,7 +203,6 @@ var idleCacheKeys = []idleKey{
 	{"cache-servers", text, memcached},
 	{"cache-module-name", text, memcached},
 	{"cache-prefix", text, memcached},
-	{"cache-local-mb", checked(zconfig.Integer), ownCache},
 	{"cache-local-storage", dottedName, ownCache},
 	{"cache-local-dir", text, ownCache},
 	{"cache-local-dir-count", checked(zconfig.Integer), ownCache},
@@ -485,6 +487,7 @@ func (s *RelStorage) describe() string {
 	p.add(s.PoolSize > 0, "at most %d connections for loads", s.PoolSize)
 	p.add(s.LockTimeout != defaultLockTimeout, "a vote waits %v for an object", s.LockTimeout)
 	p.add(!s.PackGC, "packing keeps what cannot be reached")
+	s.Cached.describe(&p)
 	return p.String()
 }
 

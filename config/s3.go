@@ -15,22 +15,23 @@ import (
 // same form.
 type S3Storage struct {
 	Section
-	URL         string        // url: s3://BUCKET/PREFIX?..., or s3dir:///DIRECTORY. Options in it win over those here
-	BlobDir     string        // blob-dir: where blobs are cached; "": no blobs
-	BlobCache   int64         // blob-cache-size, default 1 GiB
-	CacheDir    string        // cache-dir: where blocks that were read are kept; "": in memory only
-	CacheSize   int64         // cache-size: bytes in CacheDir, default 1 GiB
-	ReadOnly    bool          // read-only: follow another server
-	Log         string        // log: s3, postgres or local; where commits are before they are in the bucket
-	LogDSN      string        // log-dsn: PostgreSQL's
-	LogDir      string        // log-dir
-	LogAbandon  string        // log-abandon: 32 hexadecimal digits
-	LogBacklog  int64         // log-backlog, default 256 MiB
-	Window      time.Duration // commit-window, default none
-	MaxTxn      int64         // max-transaction, default 1 GiB
-	Lease       time.Duration // lease, default 30 s
-	KeepHistory time.Duration // keep-history; 0: for ever
-	PackGC      bool          // pack-gc, default true
+	URL          string        // url: s3://BUCKET/PREFIX?..., or s3dir:///DIRECTORY. Options in it win over those here
+	BlobDir      string        // blob-dir: where blobs are cached; "": no blobs
+	BlobCache    int64         // blob-cache-size, default 1 GiB
+	CacheDir     string        // cache-dir: where blocks that were read are kept; "": in memory only
+	CacheDirSize int64         // cache-dir-size: bytes in CacheDir, default 1 GiB
+	ReadOnly     bool          // read-only: follow another server
+	Log          string        // log: s3, postgres or local; where commits are before they are in the bucket
+	LogDSN       string        // log-dsn: PostgreSQL's
+	LogDir       string        // log-dir
+	LogAbandon   string        // log-abandon: 32 hexadecimal digits
+	LogBacklog   int64         // log-backlog, default 256 MiB
+	Window       time.Duration // commit-window, default none
+	MaxTxn       int64         // max-transaction, default 1 GiB
+	Lease        time.Duration // lease, default 30 s
+	KeepHistory  time.Duration // keep-history; 0: for ever
+	PackGC       bool          // pack-gc, default true
+	Cached
 }
 
 const (
@@ -44,31 +45,32 @@ const (
 func newS3(where string) *S3Storage {
 	return &S3Storage{
 		Section: Section{Type: "s3storage", Name: "1"}, URL: where,
-		Log: "s3", LogBacklog: defaultBacklog, BlobCache: defaultBlobCache, CacheSize: defaultBlockCache,
-		MaxTxn: defaultMaxTxn, Lease: defaultLease, PackGC: true,
+		Log: "s3", LogBacklog: defaultBacklog, BlobCache: defaultBlobCache, CacheDirSize: defaultBlockCache,
+		MaxTxn: defaultMaxTxn, Lease: defaultLease, PackGC: true, Cached: Cached{CacheSize: DefaultCache},
 	}
 }
 
 func (l *loader) s3Storage(s *zconfig.Section, base Section) Storage {
 	r := l.reader(s, "")
 	st := &S3Storage{
-		Section:     base,
-		URL:         need(r, "url", s3URL),
-		BlobDir:     get(r, "blob-dir", l.optionalPath, ""),
-		BlobCache:   get(r, "blob-cache-size", zconfig.ByteSize, defaultBlobCache),
-		CacheDir:    get(r, "cache-dir", l.optionalPath, ""),
-		CacheSize:   get(r, "cache-size", zconfig.ByteSize, defaultBlockCache),
-		ReadOnly:    get(r, "read-only", zconfig.Boolean, false),
-		Log:         get(r, "log", S3Log, "s3"),
-		LogDSN:      get(r, "log-dsn", LogDSN, ""),
-		LogDir:      get(r, "log-dir", l.optionalPath, ""),
-		LogAbandon:  get(r, "log-abandon", LogID, ""),
-		LogBacklog:  get(r, "log-backlog", zconfig.ByteSize, defaultBacklog),
-		Window:      get(r, "commit-window", duration, 0),
-		MaxTxn:      get(r, "max-transaction", zconfig.ByteSize, defaultMaxTxn),
-		Lease:       get(r, "lease", duration, defaultLease),
-		KeepHistory: get(r, "keep-history", duration, 0),
-		PackGC:      get(r, "pack-gc", zconfig.Boolean, true),
+		Section:      base,
+		URL:          need(r, "url", s3URL),
+		BlobDir:      get(r, "blob-dir", l.optionalPath, ""),
+		BlobCache:    get(r, "blob-cache-size", zconfig.ByteSize, defaultBlobCache),
+		CacheDir:     get(r, "cache-dir", l.optionalPath, ""),
+		CacheDirSize: get(r, "cache-dir-size", zconfig.ByteSize, defaultBlockCache),
+		ReadOnly:     get(r, "read-only", zconfig.Boolean, false),
+		Log:          get(r, "log", S3Log, "s3"),
+		LogDSN:       get(r, "log-dsn", LogDSN, ""),
+		LogDir:       get(r, "log-dir", l.optionalPath, ""),
+		LogAbandon:   get(r, "log-abandon", LogID, ""),
+		LogBacklog:   get(r, "log-backlog", zconfig.ByteSize, defaultBacklog),
+		Window:       get(r, "commit-window", duration, 0),
+		MaxTxn:       get(r, "max-transaction", zconfig.ByteSize, defaultMaxTxn),
+		Lease:        get(r, "lease", duration, defaultLease),
+		KeepHistory:  get(r, "keep-history", duration, 0),
+		PackGC:       get(r, "pack-gc", zconfig.Boolean, true),
+		Cached:       cached(r, "cache-size", zconfig.ByteSize),
 	}
 	r.finish()
 	l.noSections(s)
@@ -129,5 +131,6 @@ func (s *S3Storage) describe() string {
 	p.add(s.Window > 0, "commits gather for %v", s.Window)
 	p.add(s.KeepHistory > 0, "history of %v", s.KeepHistory)
 	p.add(!s.PackGC, "packing keeps what cannot be reached")
+	s.Cached.describe(&p)
 	return p.String()
 }

@@ -54,6 +54,7 @@ func (o *urlOptions) relStorage(say func(text string)) *RelStorage {
 		BlobCacheSize: option(o, "blob_cache_size", zconfig.ByteSize, 0),
 		ReplicaConf:   option(o, "replica_conf", text, ""),
 		PackGC:        option(o, "pack_gc", uriBool, true),
+		Cached:        Cached{CacheSize: option(o, "cache_local_mb", megabytes, DefaultCache)},
 	}
 	idle := []string{
 		"driver", "blob_cache_size_check", "blob_cache_size_check_external", "revert_when_stale", "poll_interval",

@@ -64,6 +64,7 @@ var storageReaders = map[string]func(*loader, *zconfig.Section, Section) Storage
 	"serverzlibstorage":   (*loader).zlibStorage,
 	"before":              (*loader).beforeStorage,
 	"readonly":            (*loader).readOnlyStorage,
+	"cache":               (*loader).cacheStorage,
 	"loaddelayed_storage": (*loader).delayedStorage,
 	"use":                 (*loader).use,
 }

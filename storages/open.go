@@ -21,6 +21,7 @@ import (
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/resolve"
 	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/wrapper/cache"
 	"github.com/zaridb/zari/wrapper/compress"
 	"github.com/zaridb/zari/wrapper/delay"
 	"github.com/zaridb/zari/wrapper/readonly"
@@ -55,6 +56,10 @@ type Options struct {
 	// Requests is told of every store of objects that is opened, with the name of the
 	// storage in it.
 	Requests func(storage string, c objstore.Counting)
+
+	// Caches is where the caches of records join that the storages have without being told
+	// to; nil: they have none.
+	Caches *cache.List
 
 	// Progress is told of long work, such as the rebuild of an index.
 	Progress func(storage, what string, done, total int64)
@@ -164,6 +169,12 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 		return o.openClient(ctx, c, blobDir)
 	case *config.Database:
 		return o.open(ctx, c.Storage, blobDir)
+	case *config.CacheStorage:
+		base, err := o.open(ctx, c.Storage, blobDir)
+		if err != nil {
+			return nil, err
+		}
+		return cache.New(base, cache.Options{Bytes: c.Size, Name: c.StorageName(), In: o.Caches})
 	case *config.DelayedStorage:
 		base, err := o.open(ctx, c.Storage, blobDir)
 		if err != nil {
@@ -211,6 +222,15 @@ func (o *opener) ownReferences() func(record []byte, dst []zodb.OID) ([]zodb.OID
 		})
 		return references(record, dst)
 	}
+}
+
+// cached keeps the records of a storage in memory, if its section has a size for that and
+// it is a server that opens it.
+func (o *opener) cached(s zodb.Storage, c config.Cached, name string) (zodb.Storage, error) {
+	if c.CacheSize == 0 || o.Caches == nil {
+		return s, nil
+	}
+	return cache.New(s, cache.Options{Bytes: c.CacheSize, Name: name, In: o.Caches})
 }
 
 var errTwoBlobDirs = errors.New("a second blob directory for one storage")

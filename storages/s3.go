@@ -27,11 +27,11 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 		return nil, errTwoBlobDirs
 	}
 	opts := s3storage.Options{
-		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, CacheDir: c.CacheDir, CacheBytes: c.CacheSize,
+		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, CacheDir: c.CacheDir, CacheBytes: c.CacheDirSize,
 		ReadOnly: c.ReadOnly || o.ReadOnly, Window: c.Window, MaxTransaction: c.MaxTxn, Lease: c.Lease, Backlog: c.LogBacklog,
 		KeepHistory: c.KeepHistory, PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger,
 	}
-	u, err := parseS3(c.URL, &opts)
+	u, err := parseS3(c, &opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", config.Redact(c.URL), err)
 	}
@@ -56,7 +56,11 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 	if err != nil {
 		return nil, err
 	}
-	s, err := store.Open(ctx, engine, o.store())
+	st, err := store.Open(ctx, engine, o.store())
+	if err != nil {
+		return nil, err
+	}
+	s, err := o.cached(st, u.kept, c.StorageName())
 	if err != nil || u.at == 0 {
 		return s, err
 	}
@@ -92,7 +96,7 @@ func OpenS3(ctx context.Context, where string) (*S3, error) {
 		return nil, fmt.Errorf("%s: write s3://BUCKET/PREFIX or s3dir:///DIRECTORY", config.Redact(where))
 	}
 	s := &S3{}
-	u, err := parseS3(section.URL, &s.Options)
+	u, err := parseS3(section, &s.Options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", section.URL, err)
 	}
@@ -108,6 +112,7 @@ type s3URL struct {
 	public string         // where others find it
 	at     zodb.TID       // not 0: the database as this transaction left it
 	log    s3Log
+	kept   config.Cached // records in memory
 }
 
 // beside opens the store of another database, with the credentials of this one.
@@ -139,10 +144,11 @@ func publicURL(b bucket.Options) string {
 	return u.String()
 }
 
-// parseS3 reads the URL, and what it says about the engine into opts.
-func parseS3(text string, opts *s3storage.Options) (s3URL, error) {
+// parseS3 reads the URL of a section, and what it says about the engine into opts.
+func parseS3(c *config.S3Storage, opts *s3storage.Options) (s3URL, error) {
+	text := c.URL
 	opts.Name, _, _ = strings.Cut(text, "?")
-	var x s3URL
+	x := s3URL{kept: c.Cached}
 	var rest url.Values
 	if path, ok := strings.CutPrefix(opts.Name, "s3dir://"); ok {
 		u, err := url.Parse(text)
@@ -179,7 +185,7 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 		opts.BlobCache, err = zconfig.ByteSize(value)
 	case "cache-dir":
 		opts.CacheDir = value
-	case "cache-size":
+	case "cache-dir-size":
 		opts.CacheBytes, err = zconfig.ByteSize(value)
 	case "read-only":
 		opts.ReadOnly, err = zconfig.Boolean(value)
@@ -203,11 +209,13 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 		opts.KeepHistory, err = time.ParseDuration(value)
 	case "pack-gc":
 		opts.PackGC, err = zconfig.Boolean(value)
+	case "cache-size":
+		x.kept.CacheSize, err = zconfig.ByteSize(value)
 	case "at":
 		x.at, err = ParseInstant(value, time.Now())
 	default:
-		known := append(bucket.Parameters(), "blob-dir", "blob-cache-size", "cache-dir", "cache-size", "read-only",
-			"log", "log-dsn", "log-dir", "log-abandon", "log-backlog", "commit-window", "max-transaction", "lease",
+		known := append(bucket.Parameters(), "blob-dir", "blob-cache-size", "cache-dir", "cache-dir-size", "cache-size",
+			"read-only", "log", "log-dsn", "log-dir", "log-abandon", "log-backlog", "commit-window", "max-transaction", "lease",
 			"keep-history", "pack-gc", "at")
 		slices.Sort(known)
 		return fmt.Errorf("this option is not known: there are %s", strings.Join(known, ", "))

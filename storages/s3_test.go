@@ -42,7 +42,7 @@ func TestS3Cache(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err = OpenURL(t.Context(), where+"?read-only=yes&cache-size=10MB&cache-dir="+cache, Options{})
+	s, err = OpenURL(t.Context(), where+"?read-only=yes&cache-dir-size=10MB&cache-dir="+cache, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,11 @@ func (o *opener) openSQL(ctx context.Context, c *config.RelStorage, blobDir stri
 	so := o.store()
 	so.LockWait = c.LockTimeout
 	so.Name = c.Title
-	return store.Open(ctx, engine, so)
+	s, err := store.Open(ctx, engine, so)
+	if err != nil {
+		return nil, err
+	}
+	return o.cached(s, c.Cached, c.StorageName())
 }
 
 var errClear = errors.New("what is in the database is to be thrown away, and it is only to be read, or shared with others")

@@ -50,7 +50,7 @@ func (s *service) webHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var once sync.Once // the server exists only later
-	registry.MustRegister(conflictMetrics{s.resolver}, &s.pools, &s.requests)
+	registry.MustRegister(conflictMetrics{s.resolver}, &s.pools, &s.requests, cacheMetrics{&s.caches})
 	mux := http.NewServeMux()
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {

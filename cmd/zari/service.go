@@ -20,6 +20,7 @@ import (
 	"github.com/zaridb/zari/config"
 	"github.com/zaridb/zari/resolve"
 	"github.com/zaridb/zari/storages"
+	"github.com/zaridb/zari/wrapper/cache"
 	"github.com/zaridb/zari/zeo/server"
 	"github.com/zaridb/zari/zeo/wire"
 	"github.com/zaridb/zari/zodb"
@@ -35,6 +36,7 @@ type service struct {
 	log      *slog.Logger
 	resolver *resolve.Resolver
 	pools    poolMetrics
+	caches   cache.List
 	storages map[string]zodb.Storage
 	server   *server.Server
 	tls      *server.TLS
@@ -91,7 +93,7 @@ func (s *service) openStorages(ctx context.Context) error {
 	s.storages = make(map[string]zodb.Storage)
 	opts := storages.Options{
 		ReadOnly: s.readOnly, TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver, Survive: true,
-		Pools: s.pools.add, Requests: s.requests.add,
+		Pools: s.pools.add, Requests: s.requests.add, Caches: &s.caches,
 		Progress: everyFew(func(storage, what string, percent int64) {
 			s.log.Info("working", "storage", storage, "what", what, "percent", percent)
 		}),
