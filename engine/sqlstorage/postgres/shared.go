@@ -51,7 +51,7 @@ func (v *vote) begin(ctx context.Context, written, read []int64, wait time.Durat
 	defer cancel()
 	conn, err := v.db.acquire(bounded, v.db.votes)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("%s: %d transactions hold locks already, and there is no connection for one more: %w", v.db.name, v.db.opts.Votes, sqlstorage.ErrBusy)
+		return v.db.noneForVote(wait)
 	}
 	if err != nil {
 		return err
@@ -65,6 +65,14 @@ func (v *vote) begin(ctx context.Context, written, read []int64, wait time.Durat
 		return err
 	}
 	return nil
+}
+
+// noneForVote says why there was no connection for a vote.
+func (d *DB) noneForVote(wait time.Duration) error {
+	if s := d.votes.Stat(); s.AcquiredConns() < s.MaxConns() {
+		return fmt.Errorf("%s: no connection could be made within %v: %w", d.name, wait, sqlstorage.ErrBusy)
+	}
+	return fmt.Errorf("%s: %d transactions hold locks already, and there is no connection for one more: %w", d.name, d.opts.Votes, sqlstorage.ErrBusy)
 }
 
 // take makes the connection that of the vote, and known to DB.Close.
