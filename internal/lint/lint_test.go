@@ -46,7 +46,7 @@ func mayImport(a, b string) bool {
 	switch {
 	case !okA || !okB:
 		return false
-	case related(a, b): // a package and the parts it keeps in folders of its own
+	case related(a, b), engineOf(a) != "" && engineOf(a) == engineOf(b): // a package and the parts it keeps in folders of its own
 		return true
 	case la == 4 || la == 5: // siblings do not know each other, but zeo speaks zeo/wire
 		return lb < la && (la == 5 || lb < 4) && (lb < 4 || b == "zeo/wire")
@@ -59,6 +59,16 @@ func mayImport(a, b string) bool {
 // related reports whether one of the packages lies in the folder of the other.
 func related(a, b string) bool {
 	return strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
+}
+
+// engineOf returns which engine a package is a part of, "" if of none.
+func engineOf(pkg string) string {
+	rest, ok := strings.CutPrefix(pkg, "engine/")
+	name, _, _ := strings.Cut(rest, "/")
+	if !ok {
+		return ""
+	}
+	return name
 }
 
 func TestImportsRunOneWay(t *testing.T) {
