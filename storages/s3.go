@@ -140,7 +140,8 @@ func publicURL(b bucket.Options) string {
 			q.Set(name, value)
 		}
 	}
-	u := url.URL{Scheme: "s3", Host: b.Bucket, Path: "/" + b.Prefix, RawQuery: q.Encode()}
+	readable := strings.NewReplacer("%3A", ":", "%2F", "/").Replace(q.Encode()) // both may stand in a query
+	u := url.URL{Scheme: "s3", Host: b.Bucket, Path: "/" + b.Prefix, RawQuery: readable}
 	return u.String()
 }
 

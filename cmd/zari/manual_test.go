@@ -25,28 +25,49 @@ func TestManual(t *testing.T) {
 			}
 			t.Chdir(t.TempDir())
 			manualDatabases(t, string(text))
-			n, status := 0, 0
-			for _, e := range examples(string(text)) {
-				n++
-				if e.command == "echo $?" {
-					if want, _ := strconv.Atoi(strings.TrimSpace(e.output)); want != status {
-						t.Errorf("the exit status is %d, not %d", status, want)
-					}
-					continue
-				}
-				code, out, errOut := zari(t, strings.Fields(e.command)[1:]...)
-				status = code
-				if code == exitUsage {
-					t.Errorf("%s: %s", e.command, errOut)
-				}
-				if !regexp.MustCompile(e.pattern()).MatchString(out) {
-					t.Errorf("%s prints\n%s\nand the manual has\n%s", e.command, out, e.output)
-				}
-			}
-			if n < 3 {
-				t.Errorf("only %d examples", n)
-			}
+			runManual(t, string(text))
 		})
+	}
+}
+
+// TestS3Manual runs those of the page about S3 that need no server.
+func TestS3Manual(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations", "s3.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(page), "## A first database")
+	_, after, _ := strings.Cut(rest, "\n## ")
+	t.Chdir(t.TempDir())
+	manualDatabases(t, "")
+	srv := "s3dir://" + t.TempDir() + "/"
+	zariOK(t, "copy", "file://Data.fs?blobstorage_dir=blobs", srv+"plone?blob-dir="+t.TempDir())
+	runManual(t, strings.ReplaceAll(before+after, "s3dir:///srv/", srv))
+}
+
+// runManual runs the examples of a page.
+func runManual(t *testing.T, text string) {
+	t.Helper()
+	n, status := 0, 0
+	for _, e := range examples(text) {
+		n++
+		if e.command == "echo $?" {
+			if want, _ := strconv.Atoi(strings.TrimSpace(e.output)); want != status {
+				t.Errorf("the exit status is %d, not %d", status, want)
+			}
+			continue
+		}
+		code, out, errOut := zari(t, strings.Fields(e.command)[1:]...)
+		status = code
+		if code == exitUsage {
+			t.Errorf("%s: %s", e.command, errOut)
+		}
+		if !regexp.MustCompile(e.pattern()).MatchString(out) {
+			t.Errorf("%s prints\n%s\nand the manual has\n%s", e.command, out, e.output)
+		}
+	}
+	if n < 3 {
+		t.Errorf("only %d examples", n)
 	}
 }
 

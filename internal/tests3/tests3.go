@@ -53,8 +53,8 @@ type Server struct {
 	done   chan error
 }
 
-// Start runs versitygw until the test ends.
-func Start(t testing.TB) *Server {
+// Binary returns the path of versitygw, or skips the test.
+func Binary(t testing.TB) string {
 	t.Helper()
 	tools := os.Getenv("ZARI_TOOLS")
 	if home, err := os.UserHomeDir(); tools == "" && err == nil {
@@ -64,6 +64,13 @@ func Start(t testing.TB) *Server {
 	if _, err := os.Stat(binary); err != nil {
 		missing(t, "there is no versitygw "+Version+": `make tools` installs it ("+err.Error()+")")
 	}
+	return binary
+}
+
+// Start runs versitygw until the test ends.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	binary := Binary(t)
 	addr := freeAddr(t)
 	return start(t, &Server{
 		Endpoint: "http://" + addr, binary: binary,
