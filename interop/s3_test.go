@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,9 +47,12 @@ func (b inBucket) verify(t *testing.T) {
 // the bucket is whole, and what was acknowledged is there.
 func TestKill9S3(t *testing.T) {
 	b := startS3(t, "500ms")
-	rounds, kills := 2, 3
-	if os.Getenv("ZARI_ROUNDS") != "" {
-		rounds = 10
+	rounds, kills := 1, 3
+	if s := os.Getenv("ZARI_ROUNDS"); s != "" {
+		var err error
+		if rounds, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("ZARI_ROUNDS: %v", err)
+		}
 	}
 	dice := rand.New(rand.NewPCG(6, 9))
 	s, dir := prepared(t, options{storage: b.section})

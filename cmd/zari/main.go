@@ -61,6 +61,9 @@ func nextStep(cmd *cobra.Command, err error) string {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return "Try: " + cmd.CommandPath() + " --help"
 	}
+	if _, ok := errors.AsType[*zodb.CorruptError](err); ok && strings.HasPrefix(cmd.CommandPath(), "zari s3") {
+		return "There may be more damage: zari s3 verify goes on behind it, and tells what it means."
+	}
 	if _, ok := errors.AsType[*zodb.CorruptError](err); ok {
 		return "There may be more damage: zari check goes on behind it, and tells which objects it has hit."
 	}

@@ -312,27 +312,59 @@ func (v *verifier) branches(ctx context.Context) error {
 			continue
 		}
 		v.setPin(id, share)
-		for key := range v.shared(share) {
-			if _, err := v.objects.Head(ctx, key); err != nil {
-				if err := v.wrong(Error, key, unwrapBehind(err), "branch "+share.BranchURL+" needs it"); err != nil {
-					return err
-				}
-			}
+		if err := v.pinnedThere(ctx, share); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// shared yields what a branch shares and the list does not show. Blobs have the oid in
-// their keys, which a share does not tell: those that are listed are there.
-func (v *verifier) shared(s *layout.Share) map[string]bool {
-	keys := make(map[string]bool)
+// pinnedThere looks whether everything is there that a branch needs.
+func (v *verifier) pinnedThere(ctx context.Context, s *layout.Share) error {
+	means := "branch " + s.BranchURL + " needs it"
 	for _, id := range s.Segments {
-		if key := layout.SegmentKey(id); v.list[key].Key == "" {
-			keys[key] = true
+		key := layout.SegmentKey(id)
+		if _, listed := v.list[key]; listed {
+			continue
+		}
+		if _, err := v.objects.Head(ctx, key); err != nil {
+			if err := v.wrong(Error, key, unwrapBehind(err), means); err != nil {
+				return err
+			}
 		}
 	}
-	return keys
+	listed := make(map[layout.ID]bool)
+	for key := range v.list {
+		if id, ok := layout.IDIn(key); ok && strings.HasPrefix(key, layout.BlobPrefix) {
+			listed[id] = true
+		}
+	}
+	for _, id := range s.Blobs {
+		there, err := listed[id], error(nil)
+		if !there {
+			there, err = v.blobThere(ctx, id)
+		}
+		if err != nil {
+			return err
+		}
+		if !there {
+			v.say(Error, layout.PinKey(s.Branch), fmt.Sprintf("blob %v, which it names, is not there", id), means)
+		}
+	}
+	return nil
+}
+
+// blobThere looks for a blob whose oid is not known.
+func (v *verifier) blobThere(ctx context.Context, id layout.ID) (bool, error) {
+	for info, err := range v.objects.List(ctx, layout.Spread(layout.BlobPrefix, id), "") {
+		if err != nil {
+			return false, err
+		}
+		if found, ok := layout.IDIn(info.Key); ok && found == id {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // others says what else is in the bucket.

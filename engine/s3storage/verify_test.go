@@ -174,6 +174,48 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
+// What only branches need is missed in their database, and in them.
+func TestVerifyMissesWhatBranchesNeed(t *testing.T) {
+	f, a := everything(t)
+	last, _ := a.Head()
+	if err := a.Pack(t.Context(), last, zodb.PackOptions{NoGC: true}); err != nil { // all that is shared is garbage
+		t.Fatal(err)
+	}
+	f.collectAll(t, a)
+	shares := 0
+	for key, body := range f.buckets["a"].Objects() {
+		if !strings.HasPrefix(key, layout.PinPrefix) {
+			continue
+		}
+		share, err := layout.DecodeShare(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := f.buckets["a"].Open("damage")
+		for needed, body := range f.buckets["a"].Objects() {
+			if !share.Has(needed) {
+				continue
+			}
+			shares++
+			if err := client.Delete(t.Context(), needed); err != nil {
+				t.Fatal(err)
+			}
+			for name, key := range map[string]string{"a": key, "b": needed} {
+				found := f.verify(t, name, true)
+				if !slices.ContainsFunc(found, func(p Problem) bool { return p.Key == key || p.Key == needed }) {
+					t.Errorf("%s without %s: found are %v", name, needed, found)
+				}
+			}
+			if _, err := client.Put(t.Context(), needed, body, objstore.Always); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if shares < 3 {
+		t.Errorf("only %d objects are shared", shares)
+	}
+}
+
 // What should not be there is named too.
 func TestVerifyFindsExtras(t *testing.T) {
 	f, a := everything(t)

@@ -71,8 +71,11 @@ func SharedKey(owner ID) string { return SharedPrefix + owner.String() }
 
 // spread puts keys under 256 prefixes, which a store can serve apart.
 func spread(prefix string, id ID, name string) string {
-	return fmt.Sprintf("%s%02x/%s", prefix, id[0], name)
+	return Spread(prefix, id) + name
 }
+
+// Spread returns the beginning of the keys with a prefix and an id.
+func Spread(prefix string, id ID) string { return fmt.Sprintf("%s%02x/", prefix, id[0]) }
 
 // CheckpointSlot returns the slot in the key of a checkpoint.
 func CheckpointSlot(key string) (uint64, bool) {

@@ -71,18 +71,18 @@ func (s *Share) Has(key string) bool {
 	if strings.HasPrefix(key, BlobPrefix) {
 		ids, prefix = s.Blobs, BlobPrefix
 	}
-	id, ok := idIn(key, prefix)
-	if !ok {
+	id, ok := IDIn(key)
+	if !ok || !strings.HasPrefix(key, prefix) {
 		return false
 	}
 	_, found := slices.BinarySearchFunc(ids, id, compareIDs)
 	return found
 }
 
-// idIn returns the id at the end of the key of a segment, run or blob.
-func idIn(key, prefix string) (id ID, ok bool) {
+// IDIn returns the id at the end of the key of a segment, run or blob.
+func IDIn(key string) (id ID, ok bool) {
 	const digits = 2 * len(id)
-	if !strings.HasPrefix(key, prefix) || len(key) < len(prefix)+digits {
+	if len(key) < digits {
 		return id, false
 	}
 	n, err := hex.Decode(id[:], []byte(key[len(key)-digits:]))
