@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/zaridb/zari/config/zconfig"
 )
@@ -36,6 +37,32 @@ func megabytes(s string) (int64, error) {
 		err = fmt.Errorf("%q is not a size in MB", s)
 	}
 	return int64(n) << 20, err
+}
+
+// addresses reads HOST:PORT and paths of sockets, with spaces between them.
+func addresses(s string) ([]string, error) {
+	list := strings.Fields(s)
+	for i, a := range list {
+		if strings.HasPrefix(a, "/") {
+			continue
+		}
+		if !strings.Contains(a, ":") {
+			list[i] += ":11211"
+			continue
+		}
+		if _, err := zconfig.SocketConnectionAddress(a); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// cachePrefix reads what the keys in memcached begin with.
+func cachePrefix(s string) (string, error) {
+	if len(s) > 100 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", fmt.Errorf("%q is not up to 100 letters, digits and signs without spaces", s)
+	}
+	return s, nil
 }
 
 func (c *Cached) describe(p *phrase) {

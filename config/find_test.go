@@ -78,8 +78,10 @@ func TestFindStorage(t *testing.T) {
 		"mysql://zope:s@[::1]:3307/zodb?ssl_mode=VERIFY_CA&ssl_ca=/ca.pem": sql(
 			&MySQL{Host: "::1", Port: 3307, User: "zope", Password: "s", Database: "zodb", SSLMode: "verify-ca", SSLCA: "/ca.pem"},
 			func(*RelStorage) {}),
-		"sqlite:///srv/db?cache_local_mb=0": sql(&SQLite{DataDir: "/srv/db"}, func(s *RelStorage) { s.CacheSize = 0 }),
-		"sqlite:///srv/x%/../db":            sql(&SQLite{DataDir: "/srv/db"}, func(*RelStorage) {}),
+		"sqlite:///srv/db?cache_local_mb=0&cache_servers=a%20b:1&cache_prefix=x": sql(&SQLite{DataDir: "/srv/db"}, func(s *RelStorage) {
+			s.CacheSize, s.CacheServers, s.CachePrefix = 0, []string{"a:11211", "b:1"}, "x"
+		}),
+		"sqlite:///srv/x%/../db": sql(&SQLite{DataDir: "/srv/db"}, func(*RelStorage) {}),
 		"SQLITE://?data_dir=a%20b&read_only&blob_dir=c&demostorage": &DemoStorage{Base: sql(
 			&SQLite{DataDir: "a b"}, func(s *RelStorage) { s.ReadOnly, s.BlobDir = true, "c" })},
 		"testdata/find/zodb.conf":                      plainFile("first.fs"),

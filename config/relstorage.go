@@ -49,6 +49,11 @@ type RelStorage struct {
 
 	Cached
 
+	// CacheServers, cache-servers, are the memcached servers where records are kept besides;
+	// none: nowhere. CachePrefix, cache-prefix, begins the keys there.
+	CacheServers []string
+	CachePrefix  string
+
 	// Clear throws away what is there when it is opened. No key says so: a command
 	// does.
 	Clear bool
@@ -140,6 +145,8 @@ func (l *loader) relStorage(s *zconfig.Section, base Section) Storage {
 		ReplicaConf:   get(r, "replica-conf", l.optionalPath, ""),
 		PackGC:        get(r, "pack-gc", zconfig.Boolean, true),
 		Cached:        cached(r, "cache-local-mb", megabytes),
+		CacheServers:  get(r, "cache-servers", addresses, nil),
+		CachePrefix:   get(r, "cache-prefix", cachePrefix, ""),
 	}
 	l.idleRelStorageKeys(r)
 	r.finish()
@@ -194,15 +201,10 @@ type idleKey struct {
 	why   string
 }
 
-const (
-	ownCache  = "is not used: it is about the cache in a Python process; the size of this server's cache says cache-local-mb"
-	memcached = "is not used: there is no cache in memcached"
-)
+const ownCache = "is not used: it is about the cache in a Python process; the size of this server's cache says cache-local-mb"
 
 var idleCacheKeys = []idleKey{
-	{"cache-servers", text, memcached},
-	{"cache-module-name", text, memcached},
-	{"cache-prefix", text, memcached},
+	{"cache-module-name", text, "is not used: it names a Python module"},
 	{"cache-local-storage", dottedName, ownCache},
 	{"cache-local-dir", text, ownCache},
 	{"cache-local-dir-count", checked(zconfig.Integer), ownCache},
@@ -488,6 +490,7 @@ func (s *RelStorage) describe() string {
 	p.add(s.LockTimeout != defaultLockTimeout, "a vote waits %v for an object", s.LockTimeout)
 	p.add(!s.PackGC, "packing keeps what cannot be reached")
 	s.Cached.describe(&p)
+	p.add(len(s.CacheServers) > 0, "records are in memcached at %s too", strings.Join(s.CacheServers, ", "))
 	return p.String()
 }
 

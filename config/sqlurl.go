@@ -55,6 +55,8 @@ func (o *urlOptions) relStorage(say func(text string)) *RelStorage {
 		ReplicaConf:   option(o, "replica_conf", text, ""),
 		PackGC:        option(o, "pack_gc", uriBool, true),
 		Cached:        Cached{CacheSize: option(o, "cache_local_mb", megabytes, DefaultCache)},
+		CacheServers:  option(o, "cache_servers", addresses, nil),
+		CachePrefix:   option(o, "cache_prefix", cachePrefix, ""),
 	}
 	idle := []string{
 		"driver", "blob_cache_size_check", "blob_cache_size_check_external", "revert_when_stale", "poll_interval",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the database servers that the tests start for themselves: servers.sh [SERVER...], all of them by default.
+# Installs the servers that the tests start for themselves: servers.sh [SERVER...], all of them by default.
 #
 # Only Debian and its relatives are known, as root or where sudo asks no password. Elsewhere it says what is missing:
 # the tests that need it are skipped, with CI=true they fail, and so does this script.
@@ -13,6 +13,7 @@ program() {
     case $1 in
         postgresql) echo initdb ;;
         mariadb) echo mariadbd ;;
+        memcached) echo memcached ;;
         *) echo "servers.sh: there is no server $1 here" >&2; exit 2 ;;
     esac
 }
@@ -20,11 +21,12 @@ package() {
     case $1 in
         postgresql) echo postgresql ;;
         mariadb) echo mariadb-server ;;
+        memcached) echo memcached ;;
     esac
 }
 
 packages=
-for server in ${*:-postgresql mariadb}; do
+for server in ${*:-postgresql mariadb memcached}; do
     name=$(program "$server")
     command -v "$name" > /dev/null || packages="$packages $(package "$server")"
 done

@@ -24,6 +24,7 @@ import (
 	"github.com/zaridb/zari/wrapper/cache"
 	"github.com/zaridb/zari/wrapper/compress"
 	"github.com/zaridb/zari/wrapper/delay"
+	"github.com/zaridb/zari/wrapper/memcached"
 	"github.com/zaridb/zari/wrapper/readonly"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
@@ -60,6 +61,10 @@ type Options struct {
 	// Caches is where the caches of records join that the storages have without being told
 	// to; nil: they have none.
 	Caches *cache.List
+
+	// Memcached is where the storages join that keep records in memcached, which they do
+	// only with Caches.
+	Memcached *memcached.List
 
 	// Progress is told of long work, such as the rebuild of an index.
 	Progress func(storage, what string, done, total int64)

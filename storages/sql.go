@@ -11,6 +11,7 @@ import (
 	"github.com/zaridb/zari/engine/sqlstorage/postgres"
 	"github.com/zaridb/zari/engine/sqlstorage/sqlite"
 	"github.com/zaridb/zari/store"
+	"github.com/zaridb/zari/wrapper/memcached"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -44,7 +45,22 @@ func (o *opener) openSQL(ctx context.Context, c *config.RelStorage, blobDir stri
 	if err != nil {
 		return nil, err
 	}
-	return o.cached(s, c.Cached, c.StorageName())
+	far, err := o.memcached(ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	return o.cached(far, c.Cached, c.StorageName())
+}
+
+// memcached keeps records of a storage in the memcached servers of its section, if there
+// are any and it is a server that opens it.
+func (o *opener) memcached(ctx context.Context, s zodb.Storage, c *config.RelStorage) (zodb.Storage, error) {
+	if len(c.CacheServers) == 0 || o.Caches == nil {
+		return s, nil
+	}
+	return memcached.New(ctx, s, memcached.Options{
+		Servers: c.CacheServers, Prefix: c.CachePrefix, Logger: o.Logger, Name: c.StorageName(), In: o.Memcached,
+	})
 }
 
 var errClear = errors.New("what is in the database is to be thrown away, and it is only to be read, or shared with others")

@@ -13,6 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/zaridb/zari/wrapper/cache"
+	"github.com/zaridb/zari/wrapper/memcached"
 )
 
 // openMetrics starts the second port: metrics and health. It is opened first, so
@@ -50,7 +53,9 @@ func (s *service) webHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var once sync.Once // the server exists only later
-	registry.MustRegister(conflictMetrics{s.resolver}, &s.pools, &s.requests, cacheMetrics{&s.caches})
+	registry.MustRegister(conflictMetrics{s.resolver}, &s.pools, &s.requests,
+		cacheMetrics[*cache.Storage, cacheStats]{&s.caches, cacheCounts},
+		cacheMetrics[*memcached.Storage, memcached.Stats]{&s.memcached, memcachedCounts})
 	mux := http.NewServeMux()
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {

@@ -25,7 +25,6 @@ type Options struct {
 // Storage is a storage whose records are kept in memory.
 type Storage struct {
 	zodb.Storage
-	name   string
 	cache  *revisions.Cache
 	closed atomic.Bool
 	close  func() error
@@ -50,12 +49,12 @@ func New(base zodb.Storage, o Options) (*Storage, error) {
 	if o.Name == "" {
 		o.Name = base.Info().Name
 	}
-	s := &Storage{Storage: base, name: o.Name, cache: revisions.New(o.Bytes)}
+	s := &Storage{Storage: base, cache: revisions.New(o.Bytes)}
 	stop := s.observe(w)
-	o.In.add(s)
+	o.In.Add(o.Name, s)
 	s.close = sync.OnceValue(func() error {
 		s.closed.Store(true)
-		o.In.remove(s)
+		o.In.Remove(s)
 		stop()
 		return base.Close()
 	})

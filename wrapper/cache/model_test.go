@@ -17,8 +17,10 @@ import (
 
 	"github.com/zaridb/zari/engine/memstorage"
 	"github.com/zaridb/zari/internal/planted"
+	"github.com/zaridb/zari/internal/testmemcached"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/wrapper/cache"
+	"github.com/zaridb/zari/wrapper/memcached"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -76,7 +78,8 @@ type world struct {
 	answers []answer
 }
 
-func newWorld(t *testing.T, seed uint64, free bool) *world {
+// newWorld makes a world whose servers also share memcached, if there is an address.
+func newWorld(t *testing.T, seed uint64, free bool, memcachedAt string) *world {
 	w := &world{t: t, ctx: t.Context(), free: free, history: make(map[zodb.OID][]commitment)}
 	db := memstorage.NewShared(memstorage.Options{HistoryFree: free}, nil, memstorage.Faults{Seed: seed})
 	for i := range 2 {
@@ -84,7 +87,14 @@ func newWorld(t *testing.T, seed uint64, free bool) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := cache.New(slow{s}, cache.Options{Bytes: []int64{1 << 20, 4 << 10}[i]})
+		var base zodb.Storage = slow{s}
+		if memcachedAt != "" {
+			o := memcached.Options{Servers: []string{memcachedAt}, Changed: 3, Timeout: 20 * time.Second}
+			if base, err = memcached.New(w.ctx, base, o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := cache.New(base, cache.Options{Bytes: []int64{1 << 20, 4 << 10}[i]})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -281,15 +291,26 @@ func (w *world) wrong(a answer) string {
 func TestModel(t *testing.T) {
 	for _, free := range []bool{false, true} {
 		for seed := range uint64(3) {
-			t.Run(fmt.Sprintf("free=%v,%d", free, seed), func(t *testing.T) {
-				w := newWorld(t, seed, free)
-				w.run(seed, 60)
-				w.judge()
-				if len(w.answers) < 100 || len(w.history) < modelObjects {
-					t.Errorf("only %d answers, %d objects", len(w.answers), len(w.history))
-				}
-			})
+			t.Run(fmt.Sprintf("free=%v,%d", free, seed), func(t *testing.T) { testModel(t, seed, free, "") })
 		}
+	}
+}
+
+// With memcached the servers get what the other one has kept, while the checkpoint moves all
+// the time.
+func TestModelWithMemcached(t *testing.T) {
+	address := testmemcached.Start(t)
+	for _, free := range []bool{false, true} {
+		t.Run(fmt.Sprintf("free=%v", free), func(t *testing.T) { testModel(t, 1, free, address) })
+	}
+}
+
+func testModel(t *testing.T, seed uint64, free bool, memcachedAt string) {
+	w := newWorld(t, seed, free, memcachedAt)
+	w.run(seed, 60)
+	w.judge()
+	if len(w.answers) < 100 || len(w.history) < modelObjects {
+		t.Errorf("only %d answers, %d objects", len(w.answers), len(w.history))
 	}
 }
 
