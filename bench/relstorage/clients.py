@@ -2,7 +2,8 @@
 
     python clients.py KIND WHERE PROCESSES SECONDS SIZE commit|load
 
-KIND is relstorage (WHERE: a libpq DSN) or zeo (WHERE: host:port). The answer is one line of JSON: operations, seconds,
+KIND is relstorage (WHERE: a libpq DSN) or zeo (WHERE: host:port); with -uncached after it the processes' own caches of
+records are as small as can be, so that each load goes to where the records are. The answer is one line of JSON: operations, seconds,
 percentiles in ms, and the CPU seconds that the clients took.
 """
 import json
@@ -20,14 +21,18 @@ OBJECTS = 200  # that each process loads from
 
 
 def open_database(kind, where):
+    kind, _, uncached = kind.partition('-')
     if kind == 'zeo':
         import ZEO.ClientStorage
         host, port = where.rsplit(':', 1)
-        return ZODB.DB(ZEO.ClientStorage.ClientStorage((host, int(port)), wait_timeout=60))
+        size = {'cache_size': 1 << 10} if uncached else {}
+        return ZODB.DB(ZEO.ClientStorage.ClientStorage((host, int(port)), wait_timeout=60, **size))
     from relstorage.adapters.postgresql import PostgreSQLAdapter
     from relstorage.options import Options
     from relstorage.storage import RelStorage
     options = Options(keep_history=True)
+    if uncached:
+        options.cache_local_mb = 0
     return ZODB.DB(RelStorage(PostgreSQLAdapter(dsn=where, options=options), options=options))
 
 

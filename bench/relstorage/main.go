@@ -9,7 +9,9 @@
 //   - relstorage: Python processes that commit through RelStorage
 //   - python: Python processes that commit through ZEO to Zari
 //   - raw: the load generator of package bench in their place, for what Zari can do
-//     where the clients are not the limit
+//     where the clients are not the limit; raw8 has 8 loads in flight on each connection
+//   - relstorage-uncached, python-uncached: the same without caches in the clients'
+//     processes, so that each load goes to the database, or to Zari
 //
 // RelStorage has no server: the database's CPU time is what it has beside the
 // clients', so both are told.
@@ -72,12 +74,13 @@ func parse(args []string) (*bench, error) {
 	fs.DurationVar(&b.seconds, "duration", 10*time.Second, "of one measurement")
 	fs.IntVar(&b.runs, "runs", 3, "measurements of each")
 	fs.IntVar(&b.size, "size", 1000, "bytes of an object")
-	only := fs.String("only", "relstorage,python,raw", "`sides` to measure, with commas")
+	only := fs.String("only", "relstorage,python,raw,raw8,relstorage-uncached,python-uncached", "`sides` to measure, with commas")
+	work := fs.String("work", "commit,load", "what to measure of them, with commas")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
 	for _, s := range sides {
-		if slices.Contains(strings.Split(*only, ","), s.name) {
+		if slices.Contains(strings.Split(*only, ","), s.name) && slices.Contains(strings.Split(*work, ","), s.work) {
 			b.sides = append(b.sides, s)
 		}
 	}

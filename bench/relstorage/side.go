@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,13 +23,14 @@ var clientsProgram string
 
 // side is one way to work with the database.
 type side struct {
-	name string // relstorage, python or raw
+	name string // relstorage, python or raw; see main.go
 	work string // commit or load
 }
 
 var sides = []side{
 	{"relstorage", "commit"}, {"python", "commit"}, {"raw", "commit"},
-	{"relstorage", "load"}, {"python", "load"}, {"raw", "load"},
+	{"relstorage", "load"}, {"python", "load"}, {"raw", "load"}, {"raw8", "load"},
+	{"relstorage-uncached", "load"}, {"python-uncached", "load"},
 }
 
 // result is what one measurement gave.
@@ -50,7 +52,7 @@ func (b *bench) measure(ctx context.Context, db *database, s side) (*result, err
 		return nil, err
 	}
 	defer db.drop(name)
-	if s.name == "relstorage" {
+	if strings.HasPrefix(s.name, "relstorage") {
 		return b.clientsRun(ctx, db, nil, s, db.DSN(name))
 	}
 	z, err := b.serve(ctx, db.url(name))
@@ -58,7 +60,7 @@ func (b *bench) measure(ctx context.Context, db *database, s side) (*result, err
 		return nil, err
 	}
 	defer z.stop()
-	if s.name == "python" {
+	if strings.HasPrefix(s.name, "python") {
 		return b.clientsRun(ctx, db, z, s, z.address)
 	}
 	return b.rawRun(ctx, db, z, s)
@@ -66,10 +68,7 @@ func (b *bench) measure(ctx context.Context, db *database, s side) (*result, err
 
 // clientsRun lets Python clients work.
 func (b *bench) clientsRun(ctx context.Context, db *database, z *server, s side, where string) (*result, error) {
-	kind := "zeo"
-	if z == nil {
-		kind = "relstorage"
-	}
+	kind := strings.Replace(s.name, "python", "zeo", 1)
 	program, err := os.CreateTemp("", "clients-*.py")
 	if err != nil {
 		return nil, err
@@ -119,6 +118,9 @@ func (b *bench) rawRun(ctx context.Context, db *database, z *server, s side) (*r
 	o := load.Defaults()
 	o.Address, o.Connections, o.Size, o.Duration, o.PID = z.address, b.clients, b.size, b.seconds, z.cmd.Process.Pid
 	o.Objects, o.Warmup = 200*b.clients, 0
+	if s.name == "raw8" {
+		o.InFlight = 8
+	}
 	workload := load.Commit
 	if s.work == "load" {
 		workload = load.Load
@@ -131,8 +133,11 @@ func (b *bench) rawRun(ctx context.Context, db *database, z *server, s side) (*r
 		return nil, err
 	}
 	got, err := load.Run(ctx, workload, o)
+	if err != nil && got != nil {
+		err = fmt.Errorf("%w: %q", err, got.Messages)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %q", err, got.Messages)
+		return nil, err
 	}
 	m := got.Measure(s.work)
 	r := &result{Operations: float64(m.Operations), Seconds: m.Seconds, P50: m.Latency.P50 / 1000, P99: m.Latency.P99 / 1000}
