@@ -391,7 +391,7 @@ func (f *follower) publish(changes []zodb.Change, own []*commit) {
 		return found
 	})
 	if f.store.forgets() {
-		changes = together(changes, own)
+		changes = together(changes, own, f.at)
 	}
 	for len(changes)+len(own) > 0 {
 		if len(own) > 0 && (len(changes) == 0 || own[0].rec.TID < changes[0].TID || planted.OwnCommitFirst) {
@@ -404,34 +404,37 @@ func (f *follower) publish(changes []zodb.Change, own []*commit) {
 	}
 }
 
-// together makes one change of all those of others between two commits of this Store.
+// together makes one change of all those of others between two commits of this Store, of
+// which the first comes after the transaction at.
 //
 // A medium that forgets does not tell of a transaction which objects it changed that a
-// later one in the answer has changed too. So a snapshot among those would show some of
-// what it did. Each of the changes made here stands for all others up to just before the
-// next commit of this Store, and names whatever may have changed by then.
-func together(changes []zodb.Change, own []*commit) []zodb.Change {
+// later one in the answer has changed too, nor of the transaction if that was all. So a
+// snapshot among those, or just after them, would show some of what they did. Each of the
+// changes made here stands for all others up to just before the next commit of this Store,
+// and names whatever may have changed by then; also where nothing is left to be told of.
+func together(changes []zodb.Change, own []*commit, at zodb.TID) []zodb.Change {
 	var runs []zodb.Change
 	oids := make(map[zodb.OID]bool)
-	for i := len(changes); i > 0; {
-		last := changes[i-1].TID
-		run := zodb.Change{TID: last}
-		for len(own) > 0 && own[len(own)-1].rec.TID > last {
-			run.TID = own[len(own)-1].rec.TID - 1
-			own = own[:len(own)-1]
+	for n := len(own); n >= 0; n-- {
+		after, upTo := at, zodb.TID(0)
+		if n > 0 {
+			after = own[n-1].rec.TID
 		}
-		before := zodb.TID(0)
-		if len(own) > 0 {
-			before = own[len(own)-1].rec.TID
+		switch {
+		case n < len(own):
+			upTo = own[n].rec.TID - 1
+		case len(changes) > 0:
+			upTo = changes[len(changes)-1].TID
 		}
-		for i > 0 && changes[i-1].TID > before {
-			for _, oid := range changes[i-1].OIDs {
+		for len(changes) > 0 && changes[len(changes)-1].TID > after {
+			for _, oid := range changes[len(changes)-1].OIDs {
 				oids[oid] = true
 			}
-			i--
+			changes = changes[:len(changes)-1]
 		}
-		run.OIDs = slices.Sorted(maps.Keys(oids))
-		runs = append(runs, run)
+		if len(oids) > 0 && upTo > after {
+			runs = append(runs, zodb.Change{TID: upTo, OIDs: slices.Sorted(maps.Keys(oids))})
+		}
 	}
 	slices.Reverse(runs)
 	return runs

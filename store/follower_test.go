@@ -207,8 +207,18 @@ func TestOwnCommitIsListedBeforeItReturns(t *testing.T) {
 }
 
 // Of a medium that forgets, what others did between two own commits is one change: each
-// alone may be incomplete.
+// alone may be incomplete, or have been overwritten as a whole.
 func TestChangesOfOthersAreOne(t *testing.T) {
+	for name, test := range map[string]struct{ before, after, told []zodb.OID }{ // the own commit
+		"incomplete":  {[]zodb.OID{1, 3}, []zodb.OID{2, 3}, []zodb.OID{1, 2, 3}},
+		"overwritten": {[]zodb.OID{3}, []zodb.OID{3}, []zodb.OID{3}},
+		"nothing":     {nil, []zodb.OID{3}, []zodb.OID{3}}, // which cannot be told apart
+	} {
+		t.Run(name, func(t *testing.T) { testChangesOfOthersAreOne(t, test.before, test.after, test.told) })
+	}
+}
+
+func testChangesOfOthersAreOne(t *testing.T, before, after, told []zodb.OID) {
 	synctest.Test(t, func(t *testing.T) {
 		s, h := sharing(t, 2, memstorage.Options{HistoryFree: true}, memstorage.Faults{})
 		slow := make(chan struct{})
@@ -239,7 +249,9 @@ func TestChangesOfOthersAreOne(t *testing.T) {
 		first := two(1, 2)
 		synctest.Wait() // the answer that holds only this one is held back
 		done := make(chan zodb.TID, 1)
-		two(1, 3)
+		if before != nil {
+			two(before...)
+		}
 		time.Sleep(time.Millisecond)
 		txn := voted(t, s[0], 9, 0, "ours")
 		go func() {
@@ -247,11 +259,11 @@ func TestChangesOfOthersAreOne(t *testing.T) {
 			done <- tid
 		}()
 		synctest.Wait()
-		last := two(2, 3)
+		last := two(after...)
 		close(slow)
 		ours := <-done
 		synctest.Wait()
-		want := []zodb.Change{{TID: first, OIDs: []zodb.OID{1, 2}}, {TID: ours - 1, OIDs: []zodb.OID{1, 2, 3}}, {TID: ours, OIDs: []zodb.OID{9}}, {TID: last, OIDs: []zodb.OID{2, 3}}}
+		want := []zodb.Change{{TID: first, OIDs: []zodb.OID{1, 2}}, {TID: ours - 1, OIDs: told}, {TID: ours, OIDs: []zodb.OID{9}}, {TID: last, OIDs: after}}
 		list := heard.all()
 		for i, c := range list {
 			c.Token = zodb.Token{}
