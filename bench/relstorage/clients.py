@@ -32,7 +32,7 @@ def open_database(kind, where):
     from relstorage.storage import RelStorage
     options = Options(keep_history=True)
     if uncached:
-        options.cache_local_mb = 0
+        options.cache_local_object_max = 1  # bytes: nothing is that small
     return ZODB.DB(RelStorage(PostgreSQLAdapter(dsn=where, options=options), options=options))
 
 

@@ -104,6 +104,7 @@ func (b *bench) run(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", side.name, err)
 			}
 			b.results.add(side, r)
+			fmt.Fprintf(os.Stderr, "%.0f a second, p99 %.2f ms\n", r.Operations/r.Seconds, r.P99)
 		}
 	}
 	return b.results.print(os.Stdout, b.sides)
