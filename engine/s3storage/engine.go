@@ -22,9 +22,8 @@ import (
 type Engine struct {
 	opts    Options
 	objects objstore.Store
-	bucket  bucketSlots // the log in the bucket
-	sharing *sharing    // objects, if this is a branch
-	owner   layout.ID   // names this engine in the lease
+	sharing *sharing  // objects, if this is a branch
+	owner   layout.ID // names this engine in the lease
 
 	packMu     sync.Mutex // one pack at a time
 	keepMu     sync.Mutex // one checkpoint, compaction, collection or pack at a time
@@ -79,14 +78,10 @@ var (
 // before is over. The engine owns opts.Objects from now on, also when it fails.
 func Open(ctx context.Context, opts Options) (*Engine, error) {
 	e, err := start(ctx, opts)
-	if err != nil || opts.Manual {
-		return e, err
+	if err == nil && !opts.Manual {
+		e.wg.Go(e.keep)
 	}
-	e.wg.Go(e.keep)
-	if e.front != nil {
-		e.wg.Go(e.mover)
-	}
-	return e, nil
+	return e, err
 }
 
 // look opens a database as it is now: nothing is written, and nothing goes on by itself.
@@ -109,11 +104,7 @@ func start(ctx context.Context, opts Options) (*Engine, error) {
 }
 
 func newEngine(opts Options) *Engine {
-	e := &Engine{
-		opts: opts.withDefaults(), objects: opts.Objects, bucket: bucketSlots{opts.Objects},
-		owner: layout.NewID(), wake: make(chan struct{}, 1),
-	}
-	e.backlog.arrived = make(chan struct{}, 1)
+	e := &Engine{opts: opts.withDefaults(), objects: opts.Objects, owner: layout.NewID(), wake: make(chan struct{}, 1)}
 	e.news.arrived = make(chan struct{}, 1)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
@@ -147,7 +138,7 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.takeOver(ctx); err != nil {
 		return err
 	}
-	e.frontNote()
+	e.startMover()
 	return e.openCaches()
 }
 

@@ -35,12 +35,14 @@ func (b bucketSlots) Get(ctx context.Context, slot uint64) ([]byte, error) {
 	return object, err
 }
 
+func (e *Engine) inBucket() bucketSlots { return bucketSlots{e.objects} }
+
 // slots returns where the next slot is written.
 func (e *Engine) slots() front.Slots {
 	if e.front != nil {
 		return e.front
 	}
-	return e.bucket
+	return e.inBucket()
 }
 
 // slot returns what is in a slot, and whether that is in the bucket. A front is asked first, for
@@ -52,7 +54,7 @@ func (e *Engine) slot(ctx context.Context, slot uint64) (object []byte, inBucket
 			return object, false, err
 		}
 	}
-	object, err = e.bucket.Get(ctx, slot)
+	object, err = e.inBucket().Get(ctx, slot)
 	return object, true, err
 }
 

@@ -36,6 +36,9 @@ type waiting struct {
 func (b *backlog) begin(slot uint64, known time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.arrived == nil {
+		b.arrived = make(chan struct{}, 1)
+	}
 	b.slots, b.bytes, b.trimmed, b.known = nil, 0, slot, known
 }
 
@@ -230,9 +233,9 @@ var errForked = errors.New("another server has taken over the database in the bu
 // and the floor when too much time has passed. An error is tried again, unless the backlog
 // has failed.
 func (e *Engine) moveOne(ctx context.Context, w waiting, began time.Duration) error {
-	put := e.bucket.Put(ctx, w.slot, 0, w.object)
+	put := e.inBucket().Put(ctx, w.slot, 0, w.object)
 	if put != nil {
-		there, err := e.bucket.Get(ctx, w.slot)
+		there, err := e.inBucket().Get(ctx, w.slot)
 		if err != nil {
 			return errors.Join(put, err)
 		}
@@ -268,13 +271,16 @@ func (e *Engine) forked(w waiting, why string) error {
 	return err
 }
 
-// frontNote says at the start what can be lost.
-func (e *Engine) frontNote() {
+// startMover says what can be lost, and moves what comes in the front, if there is one.
+func (e *Engine) startMover() {
 	log := e.opts.Logger.With("storage", e.Name(), "log", e.st.front.ID, "where", e.st.front.Where)
 	switch e.st.front.Kind {
 	case layout.OnDisk:
 		log.Warn("commits are durable on a disk of this machine, and moved to the bucket behind: if that disk is lost, so are those that have not been moved")
 	case layout.InPostgres:
 		log.Info("commits are durable in PostgreSQL, and moved to the bucket behind: if that is lost, so are those that have not been moved")
+	}
+	if e.front != nil && !e.opts.Manual {
+		e.wg.Go(e.mover)
 	}
 }
