@@ -130,6 +130,9 @@ func TestPostgresGoesAway(t *testing.T) {
 
 // One database in PostgreSQL takes the logs of all.
 func TestContractPostgresLog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a while")
+	}
 	h := harnessOf(s3storage.Options{Log: layout.InPostgres}, inPostgres(testpg.Database(t)))
 	h.Patience = 2 * time.Minute
 	storagetest.Run(t, h)

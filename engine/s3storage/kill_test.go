@@ -96,6 +96,9 @@ func commitForever(bucket, where string) error {
 // has called durable is there when the next one begins, and the bucket alone is always a beginning
 // of that.
 func TestKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a while")
+	}
 	for name, where := range map[string]func() string{
 		"s3": func() string { return "" }, "local": t.TempDir, "postgres": func() string { return testpg.Database(t) },
 	} {
