@@ -195,7 +195,6 @@ func TestBranch(t *testing.T) {
 // A branch of a branch needs objects of both, and the one in the middle cannot be dropped.
 func TestBranchOfABranch(t *testing.T) {
 	f := newFamily("a", "b", "c")
-	a := f.open(t, "a", nil)
 	compacted := func(e *Engine, oid zodb.OID) {
 		t.Helper()
 		for range 3 {
@@ -206,7 +205,7 @@ func TestBranchOfABranch(t *testing.T) {
 		}
 	}
 	small := func(o *Options) { o.SegmentBytes = 1 } // each transaction a segment
-	a = f.open(t, "a", small)
+	a := f.open(t, "a", small)
 	compacted(a, 1)
 	f.branch(t, "a", "b", 0)
 	b := f.open(t, "b", small)
