@@ -406,6 +406,7 @@ func BenchmarkHit(b *testing.B) {
 		c.Load(ctx, oid, zodb.MaxTID, src)
 	}
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		oid := zodb.OID(rand.Uint64())
 		for pb.Next() {

@@ -56,9 +56,9 @@ func BenchmarkRestart(b *testing.B) {
 		wg.Wait()
 	}
 	filler := wrap(b, kept{base}, o)
-	for filled := int64(0); filled < objects; filled = filler.Stats().Hits { // what had to wait was not written
+	for missed := int64(-1); missed != filler.Stats().Misses; time.Sleep(100 * time.Millisecond) { // what had to wait was not written
+		missed = filler.Stats().Misses
 		loadAll(filler, objects)
-		time.Sleep(100 * time.Millisecond)
 	}
 	filler.Close()
 	for _, away := range []time.Duration{0, 200 * time.Microsecond, time.Millisecond, 5 * time.Millisecond} {

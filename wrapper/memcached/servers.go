@@ -36,7 +36,7 @@ type server struct {
 
 // So many entries, and so many bytes of them, may wait to be written.
 const (
-	queuedWrites = 1024
+	queuedWrites = 1 << 14
 	queuedBytes  = 16 << 20
 )
 
