@@ -116,11 +116,11 @@ upstream: $(VENV) build ## ZEO's and ZODB's own test suites against bin/zari
 	@mkdir -p var
 	@$(UPSTREAM) --server 'bin/zari serve -C {conf}' --summary $(SUMMARY)
 
-upstream-sql: $(VENV) servers build ## a choice of them over SQL databases in place of the Data.fs
+upstream-sql: $(VENV) servers build ## a choice of them over six SQL databases in place of the Data.fs
 	@mkdir -p var
 	@$(UPSTREAM_SQL) --list interop/upstream/tests-sql.txt --codec Z --summary $(SUMMARY)
 
-upstream-sql-all: $(VENV) servers build ## all of them over SQL databases, with and without history
+upstream-sql-all: $(VENV) servers build ## all of them over SQL databases, both codecs (about an hour)
 	@$(UPSTREAM_SQL)
 
 upstream-runzeo: $(VENV) ## the same against Python's own server: is the runner right?
@@ -129,7 +129,7 @@ upstream-runzeo: $(VENV) ## the same against Python's own server: is the runner 
 bench: $(VENV) build ## Zari beside Python's runzeo: ratios
 	$(GO) run ./bench/compare $(ARGS)
 
-proof: $(VENV) servers ## the long proofs of docs/proofs.md, and fuzzing for an hour
+proof: $(VENV) servers build ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	ZARI_ROUNDS=10000 $(GO) test -timeout 6h -v -run PowerLoss ./engine/filestorage/crashtest
 	ZARI_OPS=10000000 $(GO) test -timeout 6h -v -run 'TestServer$$' ./interop/model
 	CI=true ZARI_ROUNDS=200 ZARI_PACK_KILLS=50 $(GO) test -timeout 6h -v -run 'Kill9|Chain' ./interop
@@ -142,6 +142,8 @@ proof: $(VENV) servers ## the long proofs of docs/proofs.md, and fuzzing for an 
 	CI=true ZARI_SPLITS=150 $(GO) test -timeout 1h -v -run SplitsMerge ./interop
 	CI=true ZARI_SECONDS=120 $(GO) test -timeout 2h -v -run 'Mixed|Failover' ./engine/sqlstorage/postgres
 	CI=true ZARI_SECONDS=120 $(GO) test -timeout 2h -v -run 'MixedWriting|Failover' ./interop
+	CI=true ZARI_ROUNDS=1 $(GO) test -timeout 1h -v -run 'TestContract/blob_files' ./engine/sqlstorage/postgres
+	$(MAKE) upstream-sql-all
 	$(MAKE) fuzz FUZZ_SECONDS=3600
 
 realdata: $(VENV) ## databases of Plone, Zope and the Zope Toolkit, made from PyPI and read record by record
