@@ -90,16 +90,18 @@ func TestSQLRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	for text, want := range map[string]string{
-		sqlSection("1"):                                     "another server writes to this database",
-		sqlSection("1", "keep-history false"):               "say keep-history true",
-		strings.ReplaceAll(sqlSection("1"), "/db", "/none"): "no such file",
-	} {
+	refused := func(text, want string) {
+		t.Helper()
 		if s, err := Open(t.Context(), load(t, dir, text)[0], Options{Existing: true}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v", text, s, err)
 		}
 	}
+	refused(sqlSection("1"), "another server writes to this database")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	refused(sqlSection("1", "keep-history false"), "say keep-history true")
+	refused(strings.ReplaceAll(sqlSection("1"), "/db", "/none"), "no such file")
 	if _, err := os.Stat(filepath.Join(dir, "none")); !os.IsNotExist(err) {
 		t.Errorf("what should be there was made: %v", err)
 	}

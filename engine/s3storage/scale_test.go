@@ -90,8 +90,8 @@ func TestStartInRoundTrips(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// format, floor, hint, checkpoint; the runs; 1, 2, 4 ... 32, 32, 32 slots; the floor
-		if trips, want := time.Since(began)/(5*time.Millisecond), time.Duration(4+1+8+1); trips != want {
+		// whether it is a branch; format, floor, hint, checkpoint; the runs; 1, 2, 4 ... 32, 32, 32 slots; the floor
+		if trips, want := time.Since(began)/(5*time.Millisecond), time.Duration(1+4+1+8+1); trips != want {
 			t.Errorf("a start takes %d requests one after the other, want %d", trips, want)
 		}
 		if b.Slot() != a.Slot() || b.st.index.Len() != a.st.index.Len() {
