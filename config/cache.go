@@ -57,14 +57,6 @@ func addresses(s string) ([]string, error) {
 	return list, nil
 }
 
-// cachePrefix reads what the keys in memcached begin with.
-func cachePrefix(s string) (string, error) {
-	if len(s) > 100 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", fmt.Errorf("%q is not up to 100 letters, digits and signs without spaces", s)
-	}
-	return s, nil
-}
-
 func (c *Cached) describe(p *phrase) {
 	p.add(c.CacheSize == 0, "no cache of records")
 	p.add(c.CacheSize != 0 && c.CacheSize != DefaultCache, "a cache of records of %s", Bytes(c.CacheSize))

@@ -146,7 +146,7 @@ func (l *loader) relStorage(s *zconfig.Section, base Section) Storage {
 		PackGC:        get(r, "pack-gc", zconfig.Boolean, true),
 		Cached:        cached(r, "cache-local-mb", megabytes),
 		CacheServers:  get(r, "cache-servers", addresses, nil),
-		CachePrefix:   get(r, "cache-prefix", cachePrefix, ""),
+		CachePrefix:   get(r, "cache-prefix", text, ""),
 	}
 	l.idleRelStorageKeys(r)
 	r.finish()

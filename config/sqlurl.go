@@ -56,7 +56,7 @@ func (o *urlOptions) relStorage(say func(text string)) *RelStorage {
 		PackGC:        option(o, "pack_gc", uriBool, true),
 		Cached:        Cached{CacheSize: option(o, "cache_local_mb", megabytes, DefaultCache)},
 		CacheServers:  option(o, "cache_servers", addresses, nil),
-		CachePrefix:   option(o, "cache_prefix", cachePrefix, ""),
+		CachePrefix:   option(o, "cache_prefix", text, ""),
 	}
 	idle := []string{
 		"driver", "blob_cache_size_check", "blob_cache_size_check_external", "revert_when_stale", "poll_interval",

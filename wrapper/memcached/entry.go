@@ -1,8 +1,10 @@
 package memcached
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -76,7 +78,11 @@ func (s *Storage) key(oid zodb.OID, at zodb.TID) string {
 
 func (s *Storage) checkpointKey() string { return s.prefix + "checkpoint" }
 
-// prefixOf begins all keys of a database.
+// prefixOf begins all keys of a database. A key has no spaces, and is not long.
 func prefixOf(prefix string, uuid [16]byte) string {
+	if prefix = url.QueryEscape(prefix); len(prefix) > 100 {
+		sum := sha256.Sum256([]byte(prefix))
+		prefix = hex.EncodeToString(sum[:])
+	}
 	return prefix + ":" + hex.EncodeToString(uuid[:]) + ":"
 }

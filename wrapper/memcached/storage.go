@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,11 +33,8 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() error {
-	switch {
-	case len(o.Servers) == 0:
+	if len(o.Servers) == 0 {
 		return errors.New("memcached: no servers are named")
-	case len(o.Prefix) > 100 || strings.ContainsFunc(o.Prefix, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		return fmt.Errorf("memcached: the prefix %q is not one of up to 100 letters, digits and signs", o.Prefix)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 100 * time.Millisecond
