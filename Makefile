@@ -43,12 +43,12 @@ UPSTREAM_SQL = $(UPSTREAM) --server 'bin/zari serve -C {conf}' \
 
 SUMMARY = var/test-summary.txt
 
-.PHONY: help build serve venv servers tools test lint unit race fuzz upstream upstream-runzeo upstream-sql upstream-sql-all bench proof realdata clean FORCE
+.PHONY: help build serve venv servers tools test lint unit race fuzz upstream upstream-runzeo upstream-sql upstream-sql-all upstream-s3 bench bench-sql bench-s3 proof realdata clean FORCE
 
 help: ## say what there is
 	@echo "Zari: a transactional object store for ZODB"
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 	@echo
 	@echo "  ADDRESS=$(ADDRESS)  DATA=$(DATA)  FUZZ_SECONDS=$(FUZZ_SECONDS)  JOBS=$(JOBS)"
 
@@ -123,11 +123,20 @@ upstream-sql: $(VENV) servers build ## a choice of them over six SQL databases i
 upstream-sql-all: $(VENV) servers build ## all of them over SQL databases, both codecs (about an hour)
 	@$(UPSTREAM_SQL)
 
+upstream-s3: $(VENV) servers build ## all of them over a log of objects, and over one with PostgreSQL in front
+	@$(UPSTREAM) --server 'bin/zari serve -C {conf}' --storage s3dir --storage s3front --codec Z
+
 upstream-runzeo: $(VENV) ## the same against Python's own server: is the runner right?
 	$(UPSTREAM) --server runzeo --exceptions interop/upstream/exceptions-runzeo.txt
 
 bench: $(VENV) build ## Zari beside Python's runzeo: ratios
 	$(GO) run ./bench/compare $(ARGS)
+
+bench-sql: $(VENV) servers build ## Zari on PostgreSQL beside RelStorage
+	$(GO) run ./bench/relstorage $(ARGS)
+
+bench-s3: ## commits to a slow bucket, beside the requests of the toy of 2008
+	$(GO) run ./bench/s3 $(ARGS)
 
 proof: $(VENV) servers build ## the long proofs of docs/proofs.md, and fuzzing for an hour
 	ZARI_ROUNDS=10000 $(GO) test -timeout 6h -v -run PowerLoss ./engine/filestorage/crashtest
@@ -143,7 +152,9 @@ proof: $(VENV) servers build ## the long proofs of docs/proofs.md, and fuzzing f
 	CI=true ZARI_SECONDS=120 $(GO) test -timeout 2h -v -run 'Mixed|Failover' ./engine/sqlstorage/postgres
 	CI=true ZARI_SECONDS=120 $(GO) test -timeout 2h -v -run 'MixedWriting|Failover' ./interop
 	CI=true ZARI_ROUNDS=1 $(GO) test -timeout 1h -v -run 'TestContract/blob_files' ./engine/sqlstorage/postgres
-	$(MAKE) upstream-sql-all
+	CI=true ZARI_S3_STEPS=1000000 $(GO) test -timeout 12h -v -run 'TestModel|BranchModel|PinAtEvery' ./engine/s3storage
+	CI=true ZARI_COPY_MB=5000 $(GO) test -timeout 2h -v -run CopyS3 ./interop
+	$(MAKE) upstream-sql-all upstream-s3
 	$(MAKE) fuzz FUZZ_SECONDS=3600
 
 realdata: $(VENV) ## databases of Plone, Zope and the Zope Toolkit, made from PyPI and read record by record

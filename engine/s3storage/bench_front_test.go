@@ -11,7 +11,7 @@ import (
 	"github.com/zaridb/zari/internal/testpg"
 )
 
-// BenchmarkLog offers commits as BenchmarkOffered does, to the three places where a log may be. The disk and
+// BenchmarkLog offers commits to the three places where a log may be. The disk and
 // PostgreSQL sync.
 func BenchmarkLog(b *testing.B) {
 	server := testpg.Start(b, testpg.Options{Fsync: true})

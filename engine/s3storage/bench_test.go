@@ -1,7 +1,6 @@
 package s3storage_test
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -15,21 +14,8 @@ import (
 	"github.com/zaridb/zari/zodb"
 )
 
-// BenchmarkOffered offers commits of one object of 8 KB at a rate, to a bucket whose PUTs take
-// 30 ms (99 in 100 less than 120 ms), for two seconds each.
-func BenchmarkOffered(b *testing.B) {
-	for _, c := range []struct {
-		rate   int // commits in a second
-		window time.Duration
-	}{{10, 0}, {100, 0}, {100, 100 * time.Millisecond}, {1000, 0}, {1000, 100 * time.Millisecond}} {
-		b.Run(fmt.Sprintf("%d/window=%v", c.rate, c.window), func(b *testing.B) {
-			for b.Loop() {
-				offer(b, c.rate, s3storage.Options{Window: c.window})
-			}
-		})
-	}
-}
-
+// offer offers commits of one object of 8 KB at a rate, to a bucket whose PUTs take 30 ms (99 in
+// 100 less than 120 ms), for two seconds. (Command bench/s3 has more of that.)
 func offer(b *testing.B, rate int, opts s3storage.Options) {
 	base := fake.New()
 	opts.Objects = delay.New(base, delay.S3(1))

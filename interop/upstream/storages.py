@@ -233,20 +233,32 @@ class Daemon:
         return 'zari_' + hashlib.md5(os.path.realpath(path).encode()).hexdigest()
 
 
-class PostgreSQL(Daemon):
-    """A database of our own PostgreSQL. It is copied from one that has the tables."""
+class PostgreSQLServer(Daemon):
+    """Our own PostgreSQL."""
 
-    exceptions = SQLite.exceptions
-    forms = SQLite.forms
     users = 'postgres',
 
-    def start(self, zari):
+    def serve(self):
+        """Start it."""
         bin = directory_of('initdb', '/usr/lib/postgresql/*/bin', 'PostgreSQL', 'postgresql')
         self.psql = [os.path.join(bin, 'psql'), '-h', self.dir, '-U', 'postgres', '-q', '-v', 'ON_ERROR_STOP=1']
         self.run(os.path.join(bin, 'initdb'), '-D', self.data, '-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--no-locale')
         settings = 'listen_addresses=', 'fsync=off', 'full_page_writes=off', 'max_connections=300', 'shared_buffers=64MB', 'autovacuum=off'
         self.launch([os.path.join(bin, 'postgres'), '-D', self.data, '-k', self.dir, *(word for s in settings for word in ('-c', s))],
                     lambda: self.execute('SELECT 1'))
+
+    def execute(self, statement, database='postgres'):
+        self.run(*self.psql, '-c', statement, database)
+
+
+class PostgreSQL(PostgreSQLServer):
+    """A database of it for each Data.fs, copied from one that has the tables."""
+
+    exceptions = SQLite.exceptions
+    forms = SQLite.forms
+
+    def start(self, zari):
+        self.serve()
         for history in True, False:
             self.execute('CREATE DATABASE ' + self._template(history))
             run([zari, 'copy', 'memory://', self.url(self._template(history), history)])
@@ -254,9 +266,6 @@ class PostgreSQL(Daemon):
 
     def _template(self, history):
         return 'template_' + ('history' if history else 'free')
-
-    def execute(self, statement, database='postgres'):
-        self.run(*self.psql, '-c', statement, database)
 
     def make(self, place, history):
         self.execute('CREATE DATABASE %s TEMPLATE %s' % (place, self._template(history)))
@@ -270,6 +279,24 @@ class PostgreSQL(Daemon):
 
     def url(self, place, history):
         return 'postgres:///%s?keep_history=%d&host=%s&user=postgres' % (place, history, self.dir)
+
+
+class S3Front(PostgreSQLServer):
+    """A directory in the form of a bucket, whose log is written to PostgreSQL first."""
+
+    exceptions = S3Dir.exceptions
+    forms = S3Dir.forms
+    place, make, drop = S3Dir.place, S3Dir.make, S3Dir.drop
+
+    def start(self, zari):
+        self.serve()
+
+    def section(self, place, name, keys, history, blob_files):
+        section = S3Dir.section(self, place, name, keys, history, blob_files)
+        return section.replace('</s3storage>', 'log postgres\nlog-dsn host=%s user=postgres\n</s3storage>' % self.dir)
+
+    def url(self, place, history):
+        return 's3dir://%s?lease=0s&log=postgres&log-dsn=host%%3D%s+user%%3Dpostgres' % (place, self.dir)
 
 
 class MySQL(Daemon):
@@ -306,7 +333,7 @@ class MySQL(Daemon):
         return 'mysql://root@localhost/%s?keep_history=%d&unix_socket=%s' % (place, history, self.socket)
 
 
-KINDS = {'sqlite': SQLite, 'postgresql': PostgreSQL, 'mysql': MySQL, 's3dir': S3Dir}
+KINDS = {'sqlite': SQLite, 'postgresql': PostgreSQL, 'mysql': MySQL, 's3dir': S3Dir, 's3front': S3Front}
 
 NAMES = [kind + form for kind in KINDS for form in KINDS[kind].forms]
 
