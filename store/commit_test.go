@@ -117,6 +117,38 @@ func TestOneAppendForAllThatWait(t *testing.T) {
 	})
 }
 
+// Whoever has been told of a transaction finds it, also when he asks at once.
+func TestWhatWasToldIsThere(t *testing.T) {
+	s, _ := open(t, store.Options{})
+	txn := voted(t, s, 1, 0, "a")
+	_, err := txn.Finish(t.Context(), func(tid zodb.TID) {
+		log, err := s.UndoLog(t.Context(), 0, 10, nil)
+		if err != nil || len(log) != 1 || log[0].TID != tid {
+			t.Errorf("the undo log: %v, %v", log, err)
+		}
+		history, err := s.History(t.Context(), 1, 10)
+		if err != nil || len(history) != 1 || history[0].TID != tid {
+			t.Errorf("the history: %v, %v", history, err)
+		}
+		n := 0
+		for range s.Transactions(t.Context(), 0, 0) {
+			n++
+		}
+		for range s.Backward(t.Context(), 0) {
+			n++
+		}
+		for range s.Current(t.Context(), 0, 0, 10) {
+			n++
+		}
+		if n != 3 {
+			t.Errorf("%d of transactions, transactions backward and current records, want one of each", n)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFailedAppendLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, e := open(t, store.Options{})

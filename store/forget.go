@@ -55,7 +55,7 @@ func (s *Store) revision(ctx context.Context, oid zodb.OID, tid zodb.TID) (rec z
 // tries again with a newer snapshot, and must then find one.
 func (s *Store) loadRecent(ctx context.Context, oid zodb.OID, tid zodb.TID) (zodb.Record, error) {
 	for waited := false; ; {
-		asOf := zodb.TID(s.visible.Load())
+		asOf := s.shown()
 		bound := min(tid, asOf+1)
 		rec, sure, err := s.revision(ctx, oid, bound)
 		if sure {
@@ -83,7 +83,7 @@ const observerPatience = 100 * time.Millisecond
 // the transaction that is being published. Most of those who ask at that moment are not:
 // for them the publication ends soon.
 func (s *Store) observing(ctx context.Context, tid zodb.TID) bool {
-	visible := zodb.TID(s.visible.Load())
+	visible := s.shown()
 	if s.LastTID() >= visible || tid != visible+1 {
 		return false
 	}

@@ -38,7 +38,7 @@ func (s *Store) head(ctx context.Context, tid zodb.TID) (*txnlog.Txn, error) {
 
 // find returns the first transaction of a scan if it is published and has the tid.
 func (s *Store) find(tid zodb.TID, scan iter.Seq2[*txnlog.Txn, error]) (*txnlog.Txn, error) {
-	if tid > s.LastTID() {
+	if tid > s.shown() {
 		return nil, nil
 	}
 	for t, err := range scan {
@@ -58,7 +58,7 @@ func (s *Store) Transactions(ctx context.Context, start, stop zodb.TID) iter.Seq
 	if s.forgets() {
 		return transactionsOf(s.wholeScan(ctx, start, cmp.Or(stop, zodb.MaxTID), Forward))
 	}
-	last := s.LastTID()
+	last := s.shown()
 	if stop != 0 {
 		last = min(stop, last)
 	}
@@ -81,7 +81,7 @@ func (s *Store) Backward(ctx context.Context, from zodb.TID) iter.Seq2[*zodb.Tra
 		from = cmp.Or(from, zodb.MaxTID)
 		return transactionsOf(s.wholeScan(ctx, from, from, Backward))
 	}
-	last := s.LastTID()
+	last := s.shown()
 	if from != 0 {
 		last = min(from, last)
 	}
@@ -123,7 +123,7 @@ func (s *Store) Current(ctx context.Context, asOf zodb.TID, from, to zodb.OID) i
 	if s.closed.Load() {
 		return func(yield func(zodb.Current, error) bool) { yield(zodb.Current{}, zodb.ErrClosed) }
 	}
-	last := s.LastTID()
+	last := s.shown()
 	if asOf != 0 {
 		last = min(asOf, last)
 	}
@@ -183,7 +183,7 @@ func (s *Store) History(ctx context.Context, oid zodb.OID, size int) ([]zodb.Rev
 func (s *Store) UndoLog(ctx context.Context, first, last int, filter func(*zodb.UndoEntry) bool) ([]zodb.UndoEntry, error) {
 	var log []zodb.UndoEntry
 	n := 0
-	for t, err := range s.scanHeads(ctx, s.LastTID(), Backward) {
+	for t, err := range s.scanHeads(ctx, s.shown(), Backward) {
 		if err != nil {
 			return nil, err
 		}

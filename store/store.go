@@ -129,7 +129,7 @@ func (s *Store) startCommitter() error {
 	if !s.readOnly {
 		s.locker = locker
 	}
-	s.follower = newFollower(s, f, zodb.TID(s.visible.Load()))
+	s.follower = newFollower(s, f, s.shown())
 	s.committer = s.follower
 	return nil
 }
@@ -231,6 +231,10 @@ func (s *Store) Stats() Stats {
 // LastTID implements zodb.Storage.
 func (s *Store) LastTID() zodb.TID { return zodb.TID(s.last.Load()) }
 
+// shown returns the transaction up to which everything shows. It may be beyond LastTID
+// while that is published: who has been told of a transaction finds it everywhere.
+func (s *Store) shown() zodb.TID { return zodb.TID(s.visible.Load()) }
+
 // LoadBefore implements zodb.Storage: the engine's answer, as it was just after
 // the last published transaction. What the medium has forgotten is in the window for
 // a while; then it is a *zodb.NoObjectError, "no revision before".
@@ -241,7 +245,7 @@ func (s *Store) LoadBefore(ctx context.Context, oid zodb.OID, tid zodb.TID) (zod
 	if s.forgets() {
 		return s.loadRecent(ctx, oid, tid)
 	}
-	asOf := zodb.TID(s.visible.Load())
+	asOf := s.shown()
 	rec, err := s.engine.LoadBefore(ctx, oid, min(tid, asOf+1))
 	if err != nil {
 		return zodb.Record{}, err
@@ -255,7 +259,7 @@ func (s *Store) Recall(oid zodb.OID, tid zodb.TID) (zodb.Record, bool) {
 	if !ok || s.closed.Load() || s.forgets() {
 		return zodb.Record{}, false
 	}
-	asOf := zodb.TID(s.visible.Load())
+	asOf := s.shown()
 	rec, ok := r.Recall(oid, min(tid, asOf+1))
 	return asOfPublished(rec, asOf), ok
 }

@@ -75,7 +75,7 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 // lastKept returns the tid that a given one must come after. The whole storage is
 // locked by the caller alone: so what was committed is published, and what was not
 // is over, and its tid may be given again by who tries once more.
-func (s *Store) lastKept() zodb.TID { return max(s.floor, zodb.TID(s.visible.Load())) }
+func (s *Store) lastKept() zodb.TID { return max(s.floor, s.shown()) }
 
 func errNotAfter(tid, last zodb.TID) error {
 	return fmt.Errorf("transaction %v cannot be added after transaction %v", tid, last)
