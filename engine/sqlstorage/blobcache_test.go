@@ -61,6 +61,7 @@ func TestBlobCacheIsBounded(t *testing.T) {
 	now := time.Now()
 	c.now = func() time.Time { return now }
 	for oid := range zodb.OID(8) {
+		now = now.Add(time.Millisecond)
 		mustLoad(t, c, oid)
 	}
 	if c.size != 80 {
