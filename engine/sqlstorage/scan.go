@@ -140,6 +140,10 @@ func (e *Engine) heads(ctx context.Context, s Session, from int64, dir store.Dir
 	return heads, nil
 }
 
+// maxTxnSize is more than the states of any transaction take. Sums of such sizes do not
+// overflow.
+const maxTxnSize = 1 << 48
+
 // scanHead reads the head of a transaction.
 func scanHead(d Dialect, row Row) (*txnlog.Txn, error) {
 	var tid, size int64
@@ -148,7 +152,7 @@ func scanHead(d Dialect, row Row) (*txnlog.Txn, error) {
 	if err := row.Scan(&tid, &packed, &t.User, &t.Description, &t.Extension, &size); err != nil {
 		return nil, err
 	}
-	if tid <= 0 || size < 0 {
+	if tid <= 0 || size < 0 || size > maxTxnSize {
 		return nil, corrupt(d, "a transaction with tid %d and %d bytes", tid, size)
 	}
 	if packed {
