@@ -116,6 +116,9 @@ func printS3Status(out io.Writer, url string, s *s3storage.Status, asJSON bool) 
 	}
 	line("last", "%s", lastText(s))
 	line("log", "in the bucket: slots %d to %d, epoch %d", s.Floor, s.Slot, s.Epoch)
+	if f := s.Front; f != nil {
+		line("", "goes on in %s (%s), log %s: what is not moved yet does not count here", f.Where, f.Kind, f.ID)
+	}
 	line("writer", "%s", holderText(s.Lease, time.Now()))
 	line("checkpoint", "%s", checkpointText(s))
 	line("packed to", "%s", packedText(s.PackedTo))

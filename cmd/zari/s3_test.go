@@ -36,6 +36,18 @@ func TestS3Examples(t *testing.T) {
 	}
 }
 
+func TestS3StatusOfFront(t *testing.T) {
+	url, _ := newS3Sample(t)
+	local, err := storages.OpenURL(t.Context(), url+"?log=local&log-dir="+t.TempDir(), storages.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	if out := zariOK(t, "s3", "status", url); !strings.Contains(out, "goes on in ") || !strings.Contains(out, " (local), log ") {
+		t.Errorf("nothing of the log that it goes on in:\n%s", out)
+	}
+}
+
 func TestS3Status(t *testing.T) {
 	url, _ := newS3Sample(t)
 	out := zariOK(t, "s3", "status", url)

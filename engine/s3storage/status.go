@@ -32,6 +32,7 @@ type Status struct {
 	Checkpoint   string    `json:"checkpoint"`
 	CheckpointAt time.Time `json:"checkpoint_at"`
 	Lease        *Holder   `json:"lease,omitempty"`
+	Front        *Front    `json:"front,omitempty"` // where the log goes on; nil: in the bucket
 
 	Log         Amount `json:"log"`
 	Segments    Amount `json:"segments"`
@@ -55,6 +56,14 @@ type Holder struct {
 	Renewed time.Time `json:"renewed"` // by the store's clock
 	Until   time.Time `json:"until"`   // likewise; what was given up has ended when it was
 	Lasts   float64   `json:"lasts_seconds"`
+}
+
+// Front is the log in which commits are before they are moved to the bucket. What has not been
+// moved is in nothing that is said of the bucket.
+type Front struct {
+	Kind  string `json:"kind"` // postgres or local
+	Where string `json:"where"`
+	ID    string `json:"id"`
 }
 
 // Relation is a database that shares objects with this one.
@@ -156,6 +165,9 @@ func (a *audit) describe(s *Status) {
 	s.Checkpoint, s.CheckpointAt = a.base, a.list[a.base].Modified
 	for _, p := range st.order {
 		s.Transactions += int64(p.txns)
+	}
+	if f := st.front; f.Kind != layout.InBucket {
+		s.Front = &Front{Kind: f.Kind.String(), Where: f.Where, ID: f.ID.String()}
 	}
 	known := a.known()
 	garbage := make(map[string]bool)
