@@ -65,7 +65,11 @@ func (s *Store) loadRecent(ctx context.Context, oid zodb.OID, tid zodb.TID) (zod
 		if serr != nil {
 			return zodb.Record{}, serr
 		}
-		if newest[0] <= asOf || waited && bound == tid || s.observing(ctx, bound) || planted.NoneBeforePublication {
+		if newest[0] <= asOf {
+			s.awaitShown(ctx, newest[0])
+			return zodb.Record{}, err
+		}
+		if waited && bound == tid || s.observing(ctx, bound) || planted.NoneBeforePublication {
 			return zodb.Record{}, err
 		}
 		if err := s.awaitPublished(ctx, newest[0]); err != nil {
@@ -84,12 +88,18 @@ const observerPatience = 100 * time.Millisecond
 // for them the publication ends soon.
 func (s *Store) observing(ctx context.Context, tid zodb.TID) bool {
 	visible := s.shown()
-	if s.LastTID() >= visible || tid != visible+1 {
-		return false
+	return tid == visible+1 && !s.awaitShown(ctx, visible)
+}
+
+// awaitShown waits for the end of a publication that has begun, and reports whether it has
+// ended: it does not for an observer, for whom it waits.
+func (s *Store) awaitShown(ctx context.Context, tid zodb.TID) bool {
+	if s.LastTID() >= tid {
+		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, observerPatience)
 	defer cancel()
-	return s.awaitPublished(ctx, visible) != nil
+	return s.awaitPublished(ctx, tid) == nil
 }
 
 // keepReplaced reads what the transaction will overwrite, as much as the window would

@@ -110,6 +110,29 @@ func TestForgottenIsSaidAfterPublication(t *testing.T) {
 	})
 }
 
+// Nor is it said while observers are being told of that transaction: the snapshot that the
+// client would try again with is taken only after it.
+func TestForgottenIsSaidAfterObservers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := openFree(t, store.Options{WindowBytes: 1})
+		first := put(t, s, 1, 0, "one")
+		_, stop := s.Observe(func(zodb.Change) { time.Sleep(50 * time.Millisecond) })
+		defer stop()
+		txn := voted(t, s, 1, first, "two")
+		go txn.Finish(t.Context(), nil)
+		synctest.Wait()
+		if s.LastTID() != first {
+			t.Fatal("published already")
+		}
+		_, err := s.LoadBefore(t.Context(), 1, first+1)
+		forgotten(t, err)
+		if s.LastTID() == first {
+			t.Error("said before the publication has ended")
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 // A load does not wait for a transaction whose fate is not known.
 func TestForgottenInDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,24 +23,28 @@ func (e *Engine) boot(ctx context.Context) error {
 		return err
 	}
 	const tries = 5 // what a checkpoint needs may be deleted while it is read, if it is an old one
-	for range tries {
-		if err = e.bootFrom(ctx, database); err == nil || !errors.Is(err, errBehind) {
+	from := ""
+	for try := 1; ; try++ {
+		key, err := e.newestCheckpoint(ctx, database)
+		if err != nil {
+			return err
+		}
+		if key != from {
+			from, try = key, 1 // others go on, and faster than this
+		}
+		if err = e.bootFrom(ctx, database, key); err == nil || !errors.Is(err, errBehind) || try == tries {
 			return err
 		}
 		e.opts.Logger.Info("the checkpoint was too old; starting again", "storage", e.Name(), "error", err)
 	}
-	return err
 }
 
 // errBehind says that what comes next may have been deleted: one has to start from a
 // newer checkpoint.
 var errBehind = errors.New("what follows in the log has been collected")
 
-func (e *Engine) bootFrom(ctx context.Context, database layout.ID) error {
-	key, err := e.newestCheckpoint(ctx, database)
-	if err != nil {
-		return err
-	}
+// bootFrom starts from a checkpoint; "" is the beginning of the log.
+func (e *Engine) bootFrom(ctx context.Context, database layout.ID, key string) error {
 	st := newState(database)
 	info := checkpointInfo{}
 	if key != "" {
@@ -55,7 +59,7 @@ func (e *Engine) bootFrom(ctx context.Context, database layout.ID) error {
 	e.forget() // together with that: who asks for changes must not miss what is skipped
 	e.mu.Unlock()
 	e.checkpoint = info
-	_, err = e.catchUp(ctx)
+	_, err := e.catchUp(ctx)
 	return err
 }
 

@@ -453,6 +453,8 @@ func (v *verifier) confirm(ctx context.Context) error {
 	for _, p := range v.missing {
 		if err != nil || needed(p.Key) {
 			v.say(p.Severity, p.Key, p.What, p.Means)
+		} else {
+			v.say(Note, p.Key, "it was deleted while this looked", "what it held lies elsewhere, and was not looked at")
 		}
 	}
 	return nil
