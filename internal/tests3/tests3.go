@@ -5,8 +5,8 @@
 //	bucket := server.Bucket(t)    // a new one
 //
 // Start runs versitygw, which heeds all conditions; it syncs nothing, so it is no proof
-// of durability. `make tools` installs it. StartMinIO runs MinIO, as a second
-// opinion, if ZARI_MINIO names its binary.
+// of durability. `make tools` installs it. For a second opinion it runs MinIO instead, if
+// ZARI_MINIO names its binary.
 //
 // # Environment
 //
@@ -67,33 +67,22 @@ func Binary(t testing.TB) string {
 	return binary
 }
 
-// Start runs versitygw until the test ends.
+// Start runs a server until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	binary := Binary(t)
 	addr := freeAddr(t)
-	return start(t, &Server{
-		Endpoint: "http://" + addr, binary: binary,
+	s := &Server{Endpoint: "http://" + addr}
+	if s.binary = os.Getenv("ZARI_MINIO"); s.binary != "" {
+		s.args = []string{"server", "--quiet", "--address", addr, tempDir(t)}
+		s.env = []string{"MINIO_ROOT_USER=" + AccessKey, "MINIO_ROOT_PASSWORD=" + SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off"}
+	} else {
+		s.binary = Binary(t)
 		// It keeps etags in extended attributes. (With --sidecar it keeps them in
 		// other files, and answers the bytes of one object with the etag of the next.)
-		args: []string{"--port", addr, "--quiet", "posix", tempDir(t)},
-		env:  []string{"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + SecretKey},
-	})
-}
-
-// StartMinIO runs MinIO until the test ends.
-func StartMinIO(t testing.TB) *Server {
-	t.Helper()
-	binary := os.Getenv("ZARI_MINIO")
-	if binary == "" {
-		t.Skip("ZARI_MINIO does not name a MinIO binary")
+		s.args = []string{"--port", addr, "--quiet", "posix", tempDir(t)}
+		s.env = []string{"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + SecretKey}
 	}
-	addr := freeAddr(t)
-	return start(t, &Server{
-		Endpoint: "http://" + addr, binary: binary,
-		args: []string{"server", "--quiet", "--address", addr, tempDir(t)},
-		env:  []string{"MINIO_ROOT_USER=" + AccessKey, "MINIO_ROOT_PASSWORD=" + SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off"},
-	})
+	return start(t, s)
 }
 
 func missing(t testing.TB, why string) {
@@ -177,8 +166,9 @@ var buckets atomic.Int64
 func (s *Server) Bucket(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("zari-test-%d", buckets.Add(1))
+	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // tests look for goroutines left behind
 	client := s3.New(s3.Options{
-		BaseEndpoint: &s.Endpoint, Region: "us-east-1", UsePathStyle: true,
+		BaseEndpoint: &s.Endpoint, Region: "us-east-1", UsePathStyle: true, HTTPClient: once,
 		Credentials: credentials.NewStaticCredentialsProvider(AccessKey, SecretKey, ""),
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

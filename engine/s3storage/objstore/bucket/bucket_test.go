@@ -21,7 +21,7 @@ func optionsOf(t testing.TB, server *tests3.Server) bucket.Options {
 
 func open(t testing.TB, o bucket.Options) *bucket.Store {
 	t.Helper()
-	s, err := bucket.Open(t.Context(), o)
+	s, err := bucket.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,21 +44,14 @@ func contract(t *testing.T, server *tests3.Server, change func(*bucket.Options))
 	})
 }
 
-func TestVersityGW(t *testing.T) {
+// TestServer runs the suite on a server that the test starts.
+func TestServer(t *testing.T) {
 	server := tests3.Start(t)
 	t.Run("plain", func(t *testing.T) { contract(t, server, func(*bucket.Options) {}) })
 	t.Run("checksumsAndPrefix", func(t *testing.T) {
 		if testing.Short() {
 			t.Skip("short")
 		}
-		contract(t, server, func(o *bucket.Options) { o.Checksums, o.Prefix = "always", "some/db" })
-	})
-}
-
-func TestMinIO(t *testing.T) {
-	server := tests3.StartMinIO(t)
-	t.Run("plain", func(t *testing.T) { contract(t, server, func(*bucket.Options) {}) })
-	t.Run("checksumsAndPrefix", func(t *testing.T) {
 		contract(t, server, func(o *bucket.Options) { o.Checksums, o.Prefix = "always", "some/db" })
 	})
 }
@@ -79,28 +72,11 @@ func TestRealBucket(t *testing.T) {
 		New: func(t testing.TB) objstore.Store {
 			o = base
 			o.Prefix += "/test-" + objstore.Nonce()
-			s := open(t, o)
-			t.Cleanup(func() { empty(t, o) })
-			return s
+			t.Cleanup(func() { objstoretest.Empty(t, open(t, o)) })
+			return open(t, o)
 		},
 		Peer:     func(t testing.TB, _ objstore.Store) objstore.Store { return open(t, o) },
 		FileSize: 40 << 20,
 		Rounds:   5,
 	})
-}
-
-func empty(t testing.TB, o bucket.Options) {
-	s, err := bucket.Open(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	for info, err := range s.List(context.Background(), "", "") {
-		if err == nil {
-			err = s.Delete(context.Background(), info.Key)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	}
 }

@@ -436,3 +436,17 @@ func (t *suite) probe() {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 }
+
+// Empty deletes all objects of a store that costs money, and closes it.
+func Empty(t testing.TB, s objstore.Store) {
+	t.Helper()
+	defer s.Close()
+	for info, err := range s.List(context.Background(), "", "") {
+		if err == nil {
+			err = s.Delete(context.Background(), info.Key)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
