@@ -101,26 +101,30 @@ func (e *Engine) open(ctx context.Context) error {
 	return e.measure(ctx)
 }
 
-// leasePatience is how long a server that shares waits for another one that only
-// begins, too, and perhaps makes the tables.
+// leasePatience is how long a server that starts waits for the lease: where many share,
+// another one may have it that only begins, too, and perhaps makes the tables; and the
+// session of a server that was killed may live on until its last statement has ended.
 const leasePatience = 5 * time.Second
 
 // takeLease takes what only one server can have: while it has it, nobody else makes
 // tables, and nobody believes to be alone who is not. (Who writes without it is found by
 // the next Append of who has it.)
 func (e *Engine) takeLease(ctx context.Context) error {
-	patience, why := time.Duration(0), "another server writes to this database"
+	why := "another server writes to this database"
 	if e.opts.Shared {
 		if _, err := e.sharer(); err != nil {
 			return err
 		}
-		patience, why = leasePatience, "another server has this database for itself"
+		why = "another server has this database for itself"
 	}
 	if e.opts.ReadOnly {
 		return nil
 	}
 	lease, err := e.db.Lease(ctx)
-	for begin := time.Now(); errors.Is(err, ErrBusy) && ctx.Err() == nil && time.Since(begin) < patience; {
+	if errors.Is(err, ErrBusy) {
+		e.opts.Logger.Info("waiting for another server to go", "storage", e.db.Name(), "patience", leasePatience)
+	}
+	for begin := time.Now(); errors.Is(err, ErrBusy) && ctx.Err() == nil && time.Since(begin) < leasePatience; {
 		time.Sleep(50 * time.Millisecond)
 		lease, err = e.db.Lease(ctx)
 	}

@@ -20,7 +20,7 @@ const servers = 4
 
 // StartTogether has several servers open an empty database at the same moment. Those that
 // share it all find the tables made, whole and once; of those that do not one has the
-// database in the end.
+// database in the end, and another one once that is gone.
 func StartTogether(t *testing.T, empty Empty) {
 	for _, form := range []sqlstorage.Form{sqlstorage.Preserving, sqlstorage.Free} {
 		t.Run(form.String()+"/shared", func(t *testing.T) { startShared(t, form, empty(t)) })
@@ -73,6 +73,22 @@ func startExclusive(t *testing.T, form sqlstorage.Form, open func(bool) (sqlstor
 	}
 	if n, err := engines[0].Append(t.Context(), []*txnlog.Txn{oneObject(1, 1)}, nil); n != 1 || err != nil {
 		t.Errorf("Append = %d, %v", n, err)
+	}
+	// As after a kill: the next server starts while the session of the last one still lives.
+	gone := make(chan error)
+	go func() {
+		time.Sleep(200 * time.Millisecond)
+		gone <- engines[0].Close()
+	}()
+	next, err := openEngine(t, sqlstorage.Options{Form: form}, open)
+	if err := errors.Join(err, <-gone); err != nil {
+		t.Fatalf("the next server: %v", err)
+	}
+	if tid, _ := next.Head(); tid != 1 {
+		t.Errorf("the next server begins at %v", tid)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
