@@ -56,19 +56,19 @@ func (l *loader) s3Storage(s *zconfig.Section, base Section) Storage {
 		Section:      base,
 		URL:          need(r, "url", s3URL),
 		BlobDir:      get(r, "blob-dir", l.optionalPath, ""),
-		BlobCache:    get(r, "blob-cache-size", zconfig.ByteSize, defaultBlobCache),
+		BlobCache:    get(r, "blob-cache-size", SomeBytes, defaultBlobCache),
 		CacheDir:     get(r, "cache-dir", l.optionalPath, ""),
-		CacheDirSize: get(r, "cache-dir-size", zconfig.ByteSize, defaultBlockCache),
+		CacheDirSize: get(r, "cache-dir-size", SomeBytes, defaultBlockCache),
 		ReadOnly:     get(r, "read-only", zconfig.Boolean, false),
 		Log:          get(r, "log", S3Log, "s3"),
 		LogDSN:       get(r, "log-dsn", LogDSN, ""),
 		LogDir:       get(r, "log-dir", l.optionalPath, ""),
 		LogAbandon:   get(r, "log-abandon", LogID, ""),
-		LogBacklog:   get(r, "log-backlog", zconfig.ByteSize, defaultBacklog),
-		Window:       get(r, "commit-window", duration, 0),
-		MaxTxn:       get(r, "max-transaction", zconfig.ByteSize, defaultMaxTxn),
-		Lease:        get(r, "lease", duration, defaultLease),
-		KeepHistory:  get(r, "keep-history", duration, 0),
+		LogBacklog:   get(r, "log-backlog", SomeBytes, defaultBacklog),
+		Window:       get(r, "commit-window", Duration, 0),
+		MaxTxn:       get(r, "max-transaction", SomeBytes, defaultMaxTxn),
+		Lease:        get(r, "lease", Duration, defaultLease),
+		KeepHistory:  get(r, "keep-history", Duration, 0),
 		PackGC:       get(r, "pack-gc", zconfig.Boolean, true),
 		Cached:       cached(r, "cache-size", zconfig.ByteSize),
 	}
@@ -111,8 +111,17 @@ func LogID(s string) (string, error) {
 	return s, nil
 }
 
-// duration reads a time as Go writes it: 100ms, 30s, 1h.
-func duration(s string) (time.Duration, error) {
+// SomeBytes reads a size that cannot be 0.
+func SomeBytes(s string) (int64, error) {
+	n, err := zconfig.ByteSize(s)
+	if err == nil && n <= 0 {
+		err = fmt.Errorf("%q: it must be at least one byte", s)
+	}
+	return n, err
+}
+
+// Duration reads a time as Go writes it: 100ms, 30s, 1h.
+func Duration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
 		return 0, fmt.Errorf("%q is not a time such as 100ms, 30s or 1h", s)

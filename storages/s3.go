@@ -183,11 +183,11 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 	case "blob-dir":
 		opts.BlobDir = value
 	case "blob-cache-size":
-		opts.BlobCache, err = zconfig.ByteSize(value)
+		opts.BlobCache, err = config.SomeBytes(value)
 	case "cache-dir":
 		opts.CacheDir = value
 	case "cache-dir-size":
-		opts.CacheBytes, err = zconfig.ByteSize(value)
+		opts.CacheBytes, err = config.SomeBytes(value)
 	case "read-only":
 		opts.ReadOnly, err = zconfig.Boolean(value)
 	case "log":
@@ -199,15 +199,15 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 	case "log-abandon":
 		x.log.abandon, err = config.LogID(value)
 	case "log-backlog":
-		opts.Backlog, err = zconfig.ByteSize(value)
+		opts.Backlog, err = config.SomeBytes(value)
 	case "commit-window":
-		opts.Window, err = time.ParseDuration(value)
+		opts.Window, err = config.Duration(value)
 	case "max-transaction":
-		opts.MaxTransaction, err = zconfig.ByteSize(value)
+		opts.MaxTransaction, err = config.SomeBytes(value)
 	case "lease":
-		opts.Lease, err = time.ParseDuration(value)
+		opts.Lease, err = config.Duration(value)
 	case "keep-history":
-		opts.KeepHistory, err = time.ParseDuration(value)
+		opts.KeepHistory, err = config.Duration(value)
 	case "pack-gc":
 		opts.PackGC, err = zconfig.Boolean(value)
 	case "cache-size":

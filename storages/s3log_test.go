@@ -17,6 +17,8 @@ func TestS3LogOptions(t *testing.T) {
 		"s3dir:///x?log=mysql":                                             "a log is s3, postgres or local",
 		"s3dir:///x?log=postgres":                                          "log postgres needs log-dsn",
 		"s3dir:///x?log=local":                                             "log local needs log-dir",
+		"s3dir:///x?cache-dir-size=0":                                      "at least one byte",
+		"s3dir:///x?lease=-1s":                                             "is not a time such as",
 		"s3dir:///x?log-abandon=1234":                                      "is not the id of a log",
 		"s3dir:///x?log=postgres&log-dsn=password%3Dsecret+port":           "there is no = after keyword 2",
 		"s3dir:///x?log=postgres&log-dsn=postgres://u:secret@127.0.0.1:1/": "127.0.0.1",
