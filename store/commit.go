@@ -24,6 +24,8 @@ type commit struct {
 	answered  bool       // it has got it: the fate was not known then
 }
 
+func (c *commit) isMeta() bool { return c.rec == nil }
+
 // answer answers Finish, once.
 func (c *commit) answer(err error) {
 	if !c.answered {
@@ -195,6 +197,22 @@ func (c *appender) next() []*commit {
 	}
 	c.keepPace()
 	c.gather()
+	return c.cut()
+}
+
+// more takes the transactions that wait by now; nil if there are none, or a meta waits
+// among them.
+func (c *appender) more() []*commit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 || slices.ContainsFunc(c.queue, (*commit).isMeta) {
+		return nil
+	}
+	return c.cut()
+}
+
+// cut takes the next batch from the queue. c.mu is held.
+func (c *appender) cut() []*commit {
 	c.epoch++
 	c.soon[c.epoch%2] = 0
 	n := batchLen(c.store.opts.BatchBytes, c.queue, (*commit).bytes)
@@ -260,44 +278,86 @@ func (c *appender) notSoonLocked(epoch uint64) {
 	}
 }
 
-// append makes a batch durable and hands it to the publisher.
+// append makes a batch durable and hands it to the publisher; and where that takes no
+// more syncs, those that come meanwhile.
 func (c *appender) append(batch []*commit) {
-	var meta *Meta
-	txns := make([]*txnlog.Txn, 0, len(batch))
-	commits := batch[:0:0]
+	if s, ok := c.store.engine.(Streamer); ok && !slices.ContainsFunc(batch, (*commit).isMeta) {
+		c.stream(s, batch)
+		return
+	}
+	x := c.begin(batch)
+	n, err := c.store.engine.Append(context.Background(), x.txns, x.meta)
+	for _, m := range batch {
+		if m.isMeta() {
+			m.done <- err
+		}
+	}
+	c.end(x, n, err)
+}
+
+// stream makes a batch durable, and in the same syncs those that come meanwhile.
+func (c *appender) stream(s Streamer, first []*commit) {
+	var open []*appending
+	s.Stream(context.Background(), func() []*txnlog.Txn {
+		batch := first
+		if first = nil; batch == nil {
+			batch = c.more()
+		}
+		if batch == nil {
+			return nil
+		}
+		x := c.begin(batch)
+		open = append(open, x)
+		return x.txns
+	}, func(n int, err error) {
+		c.end(open[0], n, err)
+		open = open[1:]
+	})
+}
+
+// appending is a batch on its way to the medium.
+type appending struct {
+	commits []*commit // those with a transaction
+	txns    []*txnlog.Txn
+	meta    *Meta
+	began   time.Time
+}
+
+// begin gives the transactions of a batch their tids.
+func (c *appender) begin(batch []*commit) *appending {
+	a := &appending{commits: make([]*commit, 0, len(batch)), txns: make([]*txnlog.Txn, 0, len(batch)), began: time.Now()}
 	for _, x := range batch {
-		if x.rec == nil {
-			meta = x.meta
+		if x.isMeta() {
+			a.meta = x.meta
 			continue
 		}
 		c.giveTID(x)
 		c.store.window.enter(x.txn.replaced, x.rec.TID)
-		txns = append(txns, x.rec)
-		commits = append(commits, x)
+		a.txns = append(a.txns, x.rec)
+		a.commits = append(a.commits, x)
 	}
 	if planted.PublishBeforeDurable {
-		c.store.publish(commits)
+		c.store.publish(a.commits)
 		planted.Stall()
 	}
-	began := time.Now()
-	n, err := c.store.engine.Append(context.Background(), txns, meta)
+	return a
+}
+
+// end hands the first n transactions, which are durable, to the publisher, and ends the
+// others.
+func (c *appender) end(a *appending, n int, err error) {
 	c.mu.Lock()
-	c.took = time.Since(began)
+	c.took = time.Since(a.began)
 	c.mu.Unlock()
-	c.store.stats.batches.Add(int64(min(len(txns), 1)))
-	for _, x := range batch {
-		if x.rec == nil {
-			x.done <- err
-		}
-	}
+	c.store.stats.batches.Add(int64(min(len(a.txns), 1)))
 	if planted.PublishBeforeDurable {
 		return
 	}
 	if n > 0 {
-		c.publish <- commits[:n]
+		c.publish <- a.commits[:n]
 	}
 	if err != nil {
-		c.fail(commits[n:], err)
+		c.fail(a.commits[n:], err)
 	}
 }
 
@@ -314,7 +374,7 @@ func (c *appender) fail(commits []*commit, err error) {
 	if errors.Is(err, zodb.ErrCommitUnknown) {
 		c.mu.Lock()
 		c.doubt = true
-		c.inDoubt = commits
+		c.inDoubt = append(c.inDoubt, commits...)
 		c.refuseMetas()
 		c.mu.Unlock()
 		for _, x := range commits {
@@ -334,10 +394,10 @@ func (c *appender) fail(commits []*commit, err error) {
 // voted. c.mu is held.
 func (c *appender) refuseMetas() {
 	c.queue = slices.DeleteFunc(c.queue, func(x *commit) bool {
-		if x.rec == nil {
+		if x.isMeta() {
 			x.done <- errInDoubt
 		}
-		return x.rec == nil
+		return x.isMeta()
 	})
 }
 

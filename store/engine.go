@@ -115,6 +115,16 @@ type (
 		Settle(ctx context.Context) (head zodb.TID, err error)
 	}
 
+	// Streamer is an engine whose batches take two steps, of which the second one can be
+	// made together with the first one of the next batch.
+	Streamer interface {
+		// Stream is Append of the batches that next returns, one after the other, until
+		// it returns none. It asks for the next one when the last one needs only its
+		// second step. answer is called for each batch, in their order, with what Append
+		// would return; after one with an error next is not called again.
+		Stream(ctx context.Context, next func() []*txnlog.Txn, answer func(durable int, err error))
+	}
+
 	// Pacer is an engine whose appends cost the same for many transactions as for one,
 	// and much.
 	Pacer interface {

@@ -40,11 +40,12 @@ type plannedRecord struct {
 	earlier int // the number of the object's record before it in the plan, -1 if there is none
 }
 
-// Append writes the batch at the end of the file. It costs two syncs.
+// Append writes the batch at the end of the file. It costs two syncs;
+// [Storage.Stream] makes many share them.
 //
 // A transaction that this format cannot hold is refused, and so are those after
 // it.
-func (s *Storage) Append(_ context.Context, batch []*txnlog.Txn, meta *store.Meta) (int, error) {
+func (s *Storage) Append(_ context.Context, batch []*txnlog.Txn, meta *store.Meta) (n int, err error) {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
 	if err := s.writable(); err != nil {
@@ -55,14 +56,13 @@ func (s *Storage) Append(_ context.Context, batch []*txnlog.Txn, meta *store.Met
 			return 0, err
 		}
 	}
-	n, unfit := s.fit(batch)
-	if n == 0 {
-		return 0, unfit
+	once := func() []*txnlog.Txn {
+		b := batch
+		batch = nil
+		return b
 	}
-	if err := s.appendBatch(batch[:n]); err != nil {
-		return 0, err
-	}
-	return n, unfit
+	s.stream(once, func(durable int, e error) { n, err = durable, e })
+	return n, err
 }
 
 // writable tells why nothing can be written. writeMu is held.
@@ -82,10 +82,9 @@ func (s *Storage) writable() error {
 	return nil
 }
 
-// fit returns how many transactions, from the first, can be written, and why no
-// more.
-func (s *Storage) fit(batch []*txnlog.Txn) (int, error) {
-	last, _ := s.Head()
+// fit returns how many transactions, from the first, can be written after last, and why
+// no more.
+func fit(batch []*txnlog.Txn, last zodb.TID) (int, error) {
 	for i, t := range batch {
 		if err := checkTxn(t, last); err != nil {
 			return i, fmt.Errorf("transaction %v: %w", t.TID, err)
@@ -127,46 +126,20 @@ func checkContents(t *txnlog.Txn) error {
 	return nil
 }
 
-// appendBatch makes transactions durable that can be written. writeMu is held.
-func (s *Storage) appendBatch(batch []*txnlog.Txn) error {
-	v, err := s.view()
-	if err != nil {
-		return err
-	}
-	defer v.release()
-	p, err := s.plan(&v, batch)
-	if err != nil {
-		return err
-	}
-	if p.end > datafs.MaxPos {
-		return fmt.Errorf("the data file cannot grow beyond %d bytes: %w", int64(datafs.MaxPos), zodb.ErrNoSpace)
-	}
-	placed, err := s.placeBlobs(batch)
-	if err == nil {
-		err = s.writeDurably(p, placed)
-	}
-	if err != nil {
-		if s.doubt == nil {
-			s.removeBlobs(placed)
-		}
-		return err
-	}
-	s.publish(p)
-	s.saveIndexLater(p.end)
-	return nil
-}
-
-// plan lays the batch out. It reads the file where records say that they repeat
+// plan lays the batch out from begin. It reads the file where records say that they repeat
 // earlier ones.
-func (s *Storage) plan(v *view, batch []*txnlog.Txn) (*plan, error) {
-	p := &plan{begin: v.end, head: batch[len(batch)-1].TID, txns: make([]plannedTxn, 0, len(batch))}
+func (s *Storage) plan(v *view, batch []*txnlog.Txn, begin int64) (*plan, error) {
+	p := &plan{begin: begin, head: batch[len(batch)-1].TID, txns: make([]plannedTxn, 0, len(batch))}
 	n := 0
 	for _, t := range batch {
 		n += len(t.Records)
 	}
 	p.records = make([]plannedRecord, 0, n)
-	clear(s.pending)
-	pos := v.end
+	if len(s.planned) > 1<<12 {
+		s.planned = make(map[zodb.OID]int) // to clear a large one takes long ever after
+	}
+	clear(s.planned)
+	pos := begin
 	for _, t := range batch {
 		begin := pos
 		pos += int64(datafs.TxnHeaderSize + len(t.User) + len(t.Description) + len(t.Extension))
@@ -175,9 +148,7 @@ func (s *Storage) plan(v *view, batch []*txnlog.Txn) (*plan, error) {
 			if err := s.planRecord(v, p, &r); err != nil {
 				return nil, err
 			}
-			if len(batch) > 1 {
-				s.pending[r.oid] = len(p.records)
-			}
+			s.planned[r.oid] = len(p.records)
 			p.records = append(p.records, r)
 			pos += datafs.DataHeader{DataLen: r.dataLen}.Len()
 		}
@@ -192,7 +163,7 @@ func (s *Storage) plan(v *view, batch []*txnlog.Txn) (*plan, error) {
 func (s *Storage) planRecord(v *view, p *plan, r *plannedRecord) error {
 	committed := v.index.get(r.oid) // only holders of writeMu change it
 	r.prev = committed
-	if i, ok := s.pending[r.oid]; ok {
+	if i, ok := s.planned[r.oid]; ok {
 		r.earlier, r.prev = i, p.records[i].pos
 	}
 	if r.record.Kind == txnlog.Delete {

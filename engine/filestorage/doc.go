@@ -34,6 +34,10 @@
 // mark is removed, and that is synced. Whatever the disk kept of a batch whose
 // mark was not removed is cut off when the file is next opened, and kept aside.
 //
+// While batches follow each other, the second sync of one is the first sync of the
+// next: that is written, with its mark, before the mark of the last one is removed.
+// See [Storage.Stream].
+//
 // Nobody finds a transaction before all of that is done: only then it enters the
 // index. If a sync fails, the kernel may have dropped the data and will not say
 // so again. The file is then closed for writing until Settle has opened it anew

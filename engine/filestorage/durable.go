@@ -13,38 +13,62 @@ import (
 
 type blobID = blobs.ID
 
-// doubt is an append after which the kernel did not say what is on the disk.
+// doubt is a sync after which the kernel did not say what is on the disk.
 type doubt struct {
-	plan  *plan
-	blobs []blobID
-	// synced says that the batch itself is on the disk, and that only the removal
-	// of the mark is not certain.
-	synced bool
+	last *appending // was there, but for the removal of its mark; or nil
+	next *appending // was to be there with its mark; or nil
 }
 
-// writeDurably writes the batch, syncs it, removes the mark of an unfinished
-// transaction from it, and syncs that. With an error the batch is not there, and
-// will not be after a restart, unless the storage is in doubt then.
-func (s *Storage) writeDurably(p *plan, placed []blobID) error {
-	if err := s.trim(p.begin); err != nil {
-		return err
+// begin is where what is in doubt begins.
+func (d *doubt) begin() int64 {
+	if d.last != nil {
+		return d.last.begin
+	}
+	return d.next.begin
+}
+
+// sync writes next with the mark of an unfinished transaction and removes the mark of
+// last, whose data are synced, and then syncs both; either may be nil. A batch with an
+// error is not there, and will not be after a restart, unless the storage is in doubt
+// then.
+func (s *Storage) sync(last, next *appending) (lastErr, nextErr error) {
+	if next != nil {
+		if nextErr = s.writeBehind(last, next); nextErr != nil {
+			next = nil
+		}
+	}
+	if last != nil {
+		if err := s.removeMark(last.plan); err != nil {
+			// The mark is on the disk, so nobody will take the batch for a whole one.
+			err = errors.Join(noSpace(err), s.trim(last.begin))
+			return err, errors.Join(nextErr, err)
+		}
+	}
+	if last == nil && next == nil {
+		return nil, nextErr
+	}
+	if err := s.w.Datasync(); err != nil {
+		err = s.giveUp(&doubt{last, next}, err)
+		return err, errors.Join(nextErr, err)
+	}
+	s.dirty = next != nil
+	return nil, nextErr
+}
+
+// writeBehind writes a batch behind last, which may be nil.
+func (s *Storage) writeBehind(last, next *appending) error {
+	if last == nil {
+		if err := s.trim(next.begin); err != nil {
+			return err
+		}
 	}
 	s.dirty = true
-	if err := s.write(p); err != nil {
-		return errors.Join(noSpace(err), s.trim(p.begin))
+	err := s.write(next.plan)
+	if err != nil {
+		err = errors.Join(noSpace(err), s.trim(next.begin))
+		s.dirty = s.dirty || last != nil
 	}
-	if err := s.w.Datasync(); err != nil {
-		return s.giveUp(&doubt{plan: p, blobs: placed}, err)
-	}
-	if err := s.removeMark(p); err != nil {
-		// The mark is on the disk, so nobody will take the batch for a whole one.
-		return errors.Join(noSpace(err), s.trim(p.begin))
-	}
-	if err := s.w.Datasync(); err != nil {
-		return s.giveUp(&doubt{plan: p, blobs: placed, synced: true}, err)
-	}
-	s.dirty = false
-	return nil
+	return err
 }
 
 // trim cuts off what a failed append may have left behind the end. What stays
@@ -53,14 +77,18 @@ func (s *Storage) trim(end int64) error {
 	if !s.dirty {
 		return nil
 	}
-	if err := s.w.Truncate(end); err != nil {
+	if err := s.cut(end); err != nil {
 		return fmt.Errorf("cutting off a failed append: %w", err)
 	}
 	s.dirty = false
+	return nil
+}
+
+func (s *Storage) cut(end int64) error {
 	s.space.mu.Lock()
 	defer s.space.mu.Unlock()
 	s.space.upTo = 0 // what was set aside is given back too
-	return nil
+	return s.w.Truncate(end)
 }
 
 func (s *Storage) removeMark(p *plan) error {
@@ -76,7 +104,7 @@ func (s *Storage) giveUp(d *doubt, err error) error {
 	w := s.w
 	s.setWriter(nil)
 	s.opts.Logger.Error("the data file could not be synced; no commits until it is settled what is on the disk",
-		"file", s.path, "offset", d.plan.begin, "error", err)
+		"file", s.path, "offset", d.begin(), "error", err)
 	return fmt.Errorf("%w: %w", zodb.ErrCommitUnknown, errors.Join(err, w.Close()))
 }
 
@@ -111,11 +139,11 @@ func (s *Storage) settle() error {
 	}
 	s.setWriter(f)
 	d := s.doubt
-	keep := d.synced && s.isWhole(d.plan)
+	keep := d.last != nil && s.isWhole(d.last.plan)
 	if keep {
-		err = s.removeMark(d.plan)
+		err = s.removeMark(d.last.plan)
 	} else {
-		err = s.trim(d.plan.begin)
+		err = s.trim(d.begin())
 	}
 	if err == nil {
 		err = s.w.Sync()
@@ -128,17 +156,20 @@ func (s *Storage) settle() error {
 	}
 	s.doubt, s.dirty = nil, false
 	if keep {
-		s.publish(d.plan)
-	} else {
-		s.removeBlobs(d.blobs)
+		s.publish(d.last.plan)
+	} else if d.last != nil {
+		s.removeBlobs(d.last.placed)
+	}
+	if d.next != nil {
+		s.removeBlobs(d.next.placed)
 	}
 	s.opts.Logger.Info("the data file is settled", "file", s.path, "kept", keep)
 	return nil
 }
 
-// isWhole reads the batch back through the new handle.
+// isWhole cuts off what is behind a batch, and reads it back through the new handle.
 func (s *Storage) isWhole(p *plan) bool {
-	if err := s.removeMark(p); err != nil {
+	if errors.Join(s.cut(p.end), s.removeMark(p)) != nil {
 		return false
 	}
 	fi, err := s.w.Stat()

@@ -31,7 +31,7 @@ func Open(o Options) (*Storage, error) {
 	case o.Stop != 0 && !o.ReadOnly:
 		return nil, errors.New("filestorage: a storage can be shown as of an earlier time only if it is read-only")
 	}
-	s := &Storage{opts: o, fs: o.FS, path: o.Path, pending: make(map[zodb.OID]int)}
+	s := &Storage{opts: o, fs: o.FS, path: o.Path, planned: make(map[zodb.OID]int)}
 	s.space.quota = o.Quota
 	s.closing, s.stop = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {

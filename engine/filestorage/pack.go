@@ -222,7 +222,9 @@ func (p *packer) write() (done bool, err error) {
 // switchFiles copies what is left while nobody can commit, and puts the new file
 // in place.
 func (p *packer) switchFiles(name string) (done bool, err error) {
+	p.waiting.Add(1)
 	p.writeMu.Lock()
+	p.waiting.Add(-1)
 	old := p.w
 	defer func() {
 		p.writeMu.Unlock()

@@ -19,6 +19,7 @@ var (
 	_ store.BlobEngine  = (*Storage)(nil)
 	_ store.Reserver    = (*Storage)(nil)
 	_ store.Settler     = (*Storage)(nil)
+	_ store.Streamer    = (*Storage)(nil)
 	_ store.HeadScanner = (*Storage)(nil)
 	_ store.Describer   = (*Storage)(nil)
 )
@@ -31,13 +32,14 @@ type Storage struct {
 	lock  io.Closer // nil if read-only
 	blobs *blobs.Dir
 
+	waiting atomic.Int32     // counts who waits for writeMu while batches stream
 	writeMu sync.Mutex       // guards what is for writers
 	w       vfs.File         // nil if read-only, closed, or given up after a failed sync
 	dirty   bool             // there may be something behind the end, to be cut off first
 	doubt   *doubt           // not nil: the last append must be settled
 	broken  error            // not nil: nothing can be written until the storage is opened again
 	buf     []byte           // for encoding
-	pending map[zodb.OID]int // while a batch is planned: the number of the last record of each object
+	planned map[zodb.OID]int // of the batch that was planned last: the number of the last record of each object
 
 	mu  sync.RWMutex // see package documentation
 	gen *generation  // nil once closed

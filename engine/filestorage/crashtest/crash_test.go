@@ -86,6 +86,7 @@ func (s stats) wantAll(t *testing.T) {
 		"power cuts": s.cuts, "lives": s.lives, "kills": s.kills, "acknowledged commits": s.acked, "commits in doubt": s.doubted,
 		"refusals": s.refused, "commits found without having been acknowledged": s.revived, "undone records": s.undone,
 		"blobs": s.blobs, "packs": s.packs, "faults": s.faults,
+		"batches that were synced with the one before": s.streamed,
 	} {
 		if n < 20 {
 			t.Errorf("only %d %s: the rounds prove too little", n, what)

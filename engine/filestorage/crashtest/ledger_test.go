@@ -97,11 +97,13 @@ type recorder struct {
 	*filestorage.Storage
 	ledger *ledger
 	sched  *sched
-	lie    func(*recorder, []*txnlog.Txn, *store.Meta) (int, error) // a planted bug
+	plant  plant
+	stats  *stats
 }
 
 var (
 	_ store.Engine     = (*recorder)(nil)
+	_ store.Streamer   = (*recorder)(nil)
 	_ store.Settler    = (*recorder)(nil)
 	_ store.Reserver   = (*recorder)(nil)
 	_ store.BlobEngine = (*recorder)(nil)
@@ -109,18 +111,64 @@ var (
 )
 
 // Append waits for its turn, so that more commits can queue behind it.
-func (r *recorder) Append(ctx context.Context, batch []*txnlog.Txn, meta *store.Meta) (int, error) {
+func (r *recorder) Append(ctx context.Context, batch []*txnlog.Txn, meta *store.Meta) (n int, err error) {
 	r.sched.park("append")
 	entries := r.ledger.handOver(batch)
-	var n int
-	var err error
-	if r.lie != nil {
-		n, err = r.lie(r, batch, meta)
+	if r.plant.lie != nil {
+		n, err = r.plant.lie(r, batch, meta)
 	} else {
 		n, err = r.Storage.Append(ctx, batch, meta)
 	}
-	r.ledger.mu.Lock()
-	defer r.ledger.mu.Unlock()
+	r.ledger.answered(entries, n, err)
+	return n, err
+}
+
+// Stream waits for its turn, too.
+func (r *recorder) Stream(ctx context.Context, next func() []*txnlog.Txn, answer func(int, error)) {
+	if r.plant.lie != nil {
+		r.lie(ctx, next, answer)
+		return
+	}
+	r.sched.park("append")
+	var open [][]*entry
+	early := false // the next answer was given with the last one
+	r.Storage.Stream(ctx, func() []*txnlog.Txn {
+		batch := next()
+		if len(batch) > 0 {
+			r.stats.streamed += len(open)
+			open = append(open, r.ledger.handOver(batch))
+		}
+		return batch
+	}, func(n int, err error) {
+		entries := open[0]
+		open = open[1:]
+		if early {
+			early = false
+			return
+		}
+		r.ledger.answered(entries, n, err)
+		answer(n, err)
+		if early = r.plant.early && err == nil && len(open) > 0; early {
+			r.ledger.answered(open[0], len(open[0]), nil)
+			answer(len(open[0]), nil)
+		}
+	})
+}
+
+// lie appends one batch after the other, in the planted way.
+func (r *recorder) lie(ctx context.Context, next func() []*txnlog.Txn, answer func(int, error)) {
+	for batch := next(); len(batch) > 0; batch = next() {
+		n, err := r.Append(ctx, batch, nil)
+		if answer(n, err); err != nil {
+			return
+		}
+	}
+}
+
+// answered writes down what became of transactions, of which n are durable.
+func (l *ledger) answered(entries []*entry, n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for i, e := range entries {
 		switch {
 		case i < n:
@@ -129,7 +177,6 @@ func (r *recorder) Append(ctx context.Context, batch []*txnlog.Txn, meta *store.
 			e.fate = gone
 		}
 	}
-	return n, err
 }
 
 func (l *ledger) handOver(batch []*txnlog.Txn) []*entry {

@@ -55,6 +55,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			}
 			return len(b), nil
 		}}, []string{"lost"}},
+		{"a batch is acknowledged with the one before", plant{early: true}, []string{"lost"}},
 		{"a pack renames before it syncs", files(dataFile+".pack", func(f vfs.File) vfs.File { return noSync{f} }), []string{"lost", "opening"}},
 	} {
 		t.Run(bug.name, func(t *testing.T) {

@@ -24,6 +24,8 @@ const (
 type plant struct {
 	fs  func(vfs.FS) vfs.FS
 	lie func(*recorder, []*txnlog.Txn, *store.Meta) (int, error)
+
+	early bool // a batch is acknowledged with the one before
 }
 
 // round is one course of events.
@@ -43,7 +45,7 @@ type round struct {
 // stats say what rounds were made of, so that a test cannot pass because nothing
 // happened.
 type stats struct {
-	lives, cuts, kills, acked, doubted, refused, revived, undone, blobs, packs, faults int
+	lives, cuts, kills, acked, doubted, refused, revived, undone, blobs, packs, faults, streamed int
 }
 
 func (s *stats) add(o stats) {
@@ -58,6 +60,7 @@ func (s *stats) add(o stats) {
 	s.blobs += o.blobs
 	s.packs += o.packs
 	s.faults += o.faults
+	s.streamed += o.streamed
 }
 
 // play runs a round in a bubble of its own, where time stands still while

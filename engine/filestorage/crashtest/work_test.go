@@ -38,14 +38,14 @@ func (w *work) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rec := &recorder{Storage: engine, ledger: w.ledger, sched: w.sched, lie: w.plant.lie}
+	rec := &recorder{Storage: engine, ledger: w.ledger, sched: w.sched, plant: w.plant, stats: &w.stats}
 	found, err := w.compare(ctx, engine, w.fs)
 	if err != nil {
 		engine.Close()
 		return err
 	}
 	var s *store.Store
-	w.sched.idle("append", func() { s, err = store.Open(ctx, rec, store.Options{}) })
+	w.sched.idle("append", func() { s, err = store.Open(ctx, rec, store.Options{BatchBytes: w.batchBytes()}) })
 	if err != nil {
 		return err
 	}
@@ -58,6 +58,14 @@ func (w *work) open(ctx context.Context) error {
 	w.ledger.resolve(found)
 	w.ledger.uuid = uuid
 	return nil
+}
+
+// batchBytes are few in half of the lives, so that batches follow each other closely.
+func (w *work) batchBytes() int64 {
+	if (w.seed+uint64(w.life))%2 == 0 {
+		return 0
+	}
+	return 1
 }
 
 // inject lets the disk fail in one way or another.
