@@ -134,13 +134,13 @@ func TestRecord(t *testing.T) {
 }
 
 func TestCPUTime(t *testing.T) {
-	const stat = "12 (a (strange) name) S 1 12 12 0 -1 4194560 100 0 0 0 150 75 9 9 20 0 1 0 5 1000 200"
-	got, err := parseCPUTime([]byte(stat))
-	if want := 2250 * time.Millisecond; err != nil || got != want {
-		t.Errorf("%v, %v; want %v", got, err, want)
+	const line = "12 (a (strange) name) S 1 12 12 0 -1 4194560 100 0 0 0 150 75 9 8 20 0 1 0 5 1000 200"
+	got, err := parseStat([]byte(line))
+	if want := (stat{"1", 2250 * time.Millisecond, 170 * time.Millisecond}); err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
-	for _, bad := range []string{"", "12 (x) S 1 2", "12 (x) S 1 12 12 0 -1 4194560 100 0 0 0 a b 9"} {
-		if _, err := parseCPUTime([]byte(bad)); err == nil {
+	for _, bad := range []string{"", "12 (x) S 1 2", "12 (x) S 1 12 12 0 -1 4194560 100 0 0 0 a b 9 8"} {
+		if _, err := parseStat([]byte(bad)); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
 	}
@@ -187,6 +187,7 @@ func TestProcess(t *testing.T) {
 	}
 	for _, f := range []func() error{
 		func() error { _, err := CPUTime(-1); return err },
+		func() error { _, err := FamilyCPUTime(-1); return err },
 		func() error { _, _, err := Memory(-1); return err },
 	} {
 		if err := f(); !errors.Is(err, ErrNoProcess) {

@@ -17,37 +17,63 @@ import (
 // address, or that the system does not tell.
 var ErrNoProcess = errors.New("bench: no process found")
 
-// ticksPerSecond is the unit of times in /proc/PID/stat. The kernel reports
-// them in USER_HZ, which is 100 on every architecture that Go runs on.
-const ticksPerSecond = 100
+// tick is the unit of times in /proc/PID/stat. The kernel reports them in
+// USER_HZ, which is 100 in a second on every architecture that Go runs on.
+const tick = time.Second / 100
 
 // CPUTime returns the processor time, user and system, that the process and all
 // its threads have taken since it began, to a hundredth of a second.
-// (Fields 14 and 15 of /proc/PID/stat, proc(5).)
 func CPUTime(pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrNoProcess, err)
-	}
-	return parseCPUTime(stat)
+	s, err := readStat(fmt.Sprintf("/proc/%d/stat", pid))
+	return s.own, err
 }
 
-func parseCPUTime(stat []byte) (time.Duration, error) {
-	// The second field is the program's name in parentheses, and may hold spaces.
-	end := bytes.LastIndexByte(stat, ')')
-	fields := strings.Fields(string(stat[end+1:]))
-	if end < 0 || len(fields) < 13 {
-		return 0, fmt.Errorf("bench: cannot read process times from %q", stat)
+// FamilyCPUTime returns the same of a process and all its children, those that
+// have ended included. PostgreSQL has a child for each connection.
+func FamilyCPUTime(pid int) (time.Duration, error) {
+	parent, err := readStat(fmt.Sprintf("/proc/%d/stat", pid))
+	total := parent.own + parent.ended
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range all {
+		s, err := readStat(path)
+		if err == nil && s.parent == strconv.Itoa(pid) { // otherwise it has just ended
+			total += s.own
+		}
 	}
-	var ticks int64
-	for _, f := range fields[11:13] {
+	return total, err
+}
+
+// stat is what is read from /proc/PID/stat. (Fields 4 and 14 to 17, proc(5).)
+type stat struct {
+	parent string
+	own    time.Duration // of processor time
+	ended  time.Duration // that of children that have ended
+}
+
+func readStat(path string) (stat, error) {
+	line, err := os.ReadFile(path)
+	if err != nil {
+		return stat{}, fmt.Errorf("%w: %w", ErrNoProcess, err)
+	}
+	return parseStat(line)
+}
+
+func parseStat(line []byte) (stat, error) {
+	// The second field is the program's name in parentheses, and may hold spaces.
+	end := bytes.LastIndexByte(line, ')')
+	fields := strings.Fields(string(line[end+1:]))
+	if end < 0 || len(fields) < 15 {
+		return stat{}, fmt.Errorf("bench: cannot read process times from %q", line)
+	}
+	var times [4]time.Duration
+	for i, f := range fields[11:15] {
 		n, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("bench: process times: %w", err)
+			return stat{}, fmt.Errorf("bench: process times: %w", err)
 		}
-		ticks += n
+		times[i] = time.Duration(n) * tick
 	}
-	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
+	return stat{parent: fields[1], own: times[0] + times[1], ended: times[2] + times[3]}, nil
 }
 
 // Memory returns the bytes of main memory that the process holds now, and the
