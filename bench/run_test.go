@@ -195,14 +195,18 @@ func TestWhatTheServerRefusesIsAnError(t *testing.T) {
 	f := startFake(t, &fake{})
 	o := quick(f)
 	o.Duration = time.Minute // ends when the connections have
-	breakAfter := time.AfterFunc(50*time.Millisecond, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		for c := range f.conns {
-			c.Close()
+	go func() {
+		// The connections break when all of them are made and at work.
+		for broken := false; !broken; time.Sleep(time.Millisecond) {
+			f.mu.Lock()
+			if broken = f.last > 200; broken {
+				for c := range f.conns {
+					c.Close()
+				}
+			}
+			f.mu.Unlock()
 		}
-	})
-	defer breakAfter.Stop()
+	}()
 	res := run(t, bench.Commit, o)
 	if res.Errors != 3 || len(res.Messages) == 0 {
 		t.Errorf("%d errors %q, want one for each lost connection", res.Errors, res.Messages)
