@@ -17,30 +17,15 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+	"text/tabwriter"
 	"time"
+
+	"github.com/zaridb/zari/bench/harness"
 )
 
-func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	b, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(0)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "s3:", err)
-		os.Exit(2)
-	}
-	if err := b.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "s3:", err)
-		os.Exit(1)
-	}
-}
+func main() { harness.Main("s3", parse, (*bench).run) }
 
 // bench is what the command line asks for.
 type bench struct {
@@ -51,15 +36,15 @@ type bench struct {
 
 func parse(args []string) (*bench, error) {
 	b := &bench{}
-	fs := flag.NewFlagSet("s3", flag.ContinueOnError)
+	fs := harness.NewFlags("s3")
 	fs.DurationVar(&b.duration, "duration", 5*time.Second, "how long each load is offered")
 	fs.IntVar(&b.size, "size", 8000, "`bytes` of an object")
 	fs.Uint64Var(&b.seed, "seed", 1, "of the latencies")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
-	if fs.NArg() > 0 || b.duration <= 0 || b.size < 1 {
-		return nil, errors.New("there are only flags, and their numbers are positive")
+	if b.duration <= 0 || b.size < 1 {
+		return nil, errors.New("-duration and -size must be more than nothing")
 	}
 	return b, nil
 }
@@ -72,31 +57,24 @@ var loads = []load{
 
 func (b *bench) run(ctx context.Context) error {
 	fmt.Println("PUT 30 ms (1 in 100: 120 ms), GET 15 ms (80 ms); a month of requests at the prices of S3 Standard")
-	var table table
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "offered/s\twindow\tcommits/s\tPUT/s\tPUT/commit\tp50\tp99\tmonth\ttoy: requests/commit\tp50\tmonth\t")
 	for _, l := range loads {
 		l.objects = 1
-		zari, err := b.offer(ctx, l)
+		zari, toy, err := b.both(ctx, l)
 		if err != nil {
-			return fmt.Errorf("%v: %w", l, err)
+			return err
 		}
-		toy, err := b.toy(ctx, l)
-		if err != nil {
-			return fmt.Errorf("the toy's requests: %w", err)
-		}
-		table.add(l, zari, toy)
+		seconds := zari.elapsed.Seconds()
+		fmt.Fprintf(table, "%d\t%v\t%.0f\t%.3g\t%.3f\t%v\t%v\t$%.0f\t%.3g\t%v\t$%.0f\t\n",
+			l.rate, l.window, float64(zari.commits)/seconds, float64(zari.counts.Put)/seconds,
+			float64(zari.counts.Put)/float64(zari.commits), ms(zari.p50), ms(zari.p99), zari.month(),
+			float64(toy.counts.Requests())/float64(toy.commits), ms(toy.p50), toy.month())
 	}
-	table.print(os.Stdout)
-	return b.ten(ctx)
-}
-
-// ten prints what a commit of ten objects alone is billed for.
-func (b *bench) ten(ctx context.Context) error {
-	l := load{rate: 1, objects: 10}
-	zari, err := b.offer(ctx, l)
-	if err != nil {
+	if err := table.Flush(); err != nil {
 		return err
 	}
-	toy, err := b.toy(ctx, l)
+	zari, toy, err := b.both(ctx, load{rate: 1, objects: 10})
 	if err != nil {
 		return err
 	}
@@ -104,3 +82,16 @@ func (b *bench) ten(ctx context.Context) error {
 		zari.billed(), zari.p50.Round(time.Millisecond), toy.billed(), toy.p50.Round(time.Millisecond))
 	return nil
 }
+
+// both offers a load to Zari, and then makes the requests that the toy makes for it.
+func (b *bench) both(ctx context.Context, l load) (zari, toy result, err error) {
+	if zari, err = b.offer(ctx, l); err == nil {
+		toy, err = b.toy(ctx, l)
+	}
+	if err != nil {
+		err = fmt.Errorf("%v: %w", l, err)
+	}
+	return zari, toy, err
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond)) }
