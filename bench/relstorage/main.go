@@ -22,33 +22,16 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
+
+	"github.com/zaridb/zari/bench/harness"
 )
 
-func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	b, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(0)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "relstorage:", err)
-		os.Exit(2)
-	}
-	if err := b.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "relstorage:", err)
-		os.Exit(1)
-	}
-}
+func main() { harness.Main("relstorage", parse, (*bench).run) }
 
 // bench is what the command line asks for.
 type bench struct {
@@ -58,48 +41,54 @@ type bench struct {
 	runs, size   int
 	sides        []side
 
+	dir     string            // for clients.py, and the logs of servers
+	db      *harness.Postgres // that all sides use
 	results results
 }
 
 func parse(args []string) (*bench, error) {
 	b := &bench{results: make(results)}
-	fs := flag.NewFlagSet("relstorage", flag.ContinueOnError)
-	fs.StringVar(&b.zari, "zari", filepath.Join("bin", "zari"), "the zari `program`")
-	python := os.Getenv("ZARI_PYTHON")
-	if python == "" {
-		python = filepath.Join(".venv", "bin", "python")
-	}
-	fs.StringVar(&b.python, "python", python, "a Python `program` with RelStorage and ZEO")
+	fs := harness.NewFlags("relstorage")
+	fs.Zari(&b.zari)
+	fs.Python(&b.python, "RelStorage and ZEO")
 	fs.IntVar(&b.clients, "clients", 16, "that work at the same time")
 	fs.DurationVar(&b.seconds, "duration", 10*time.Second, "of one measurement")
 	fs.IntVar(&b.runs, "runs", 3, "measurements of each")
 	fs.IntVar(&b.size, "size", 1000, "bytes of an object")
-	only := fs.String("only", "relstorage,python,raw,raw8,relstorage-uncached,python-uncached", "`sides` to measure, with commas")
-	work := fs.String("work", "commit,load", "what to measure of them, with commas")
+	var only, work []string
+	fs.Choice(&only, "only", []string{"relstorage", "python", "raw", "raw8", "relstorage-uncached", "python-uncached"}, "`sides` to measure")
+	fs.Choice(&work, "work", []string{"commit", "load"}, "what to measure of them")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
 	for _, s := range sides {
-		if slices.Contains(strings.Split(*only, ","), s.name) && slices.Contains(strings.Split(*work, ","), s.work) {
+		if slices.Contains(only, s.name) && slices.Contains(work, s.work) {
 			b.sides = append(b.sides, s)
 		}
 	}
-	if fs.NArg() > 0 || len(b.sides) == 0 || b.clients < 1 || b.seconds < time.Second || b.runs < 1 || b.size < 1 {
+	if len(b.sides) == 0 || b.clients < 1 || b.seconds < time.Second || b.runs < 1 || b.size < 1 {
 		return nil, errors.New("see --help")
 	}
 	return b, nil
 }
 
 func (b *bench) run(ctx context.Context) error {
-	db, err := startDatabase()
-	if err != nil {
+	var err error
+	if b.dir, err = os.MkdirTemp("", "zari-bench-relstorage-"); err != nil {
 		return err
 	}
-	defer db.Stop()
+	defer os.RemoveAll(b.dir)
+	if err := os.WriteFile(filepath.Join(b.dir, "clients.py"), clientsProgram, 0o600); err != nil {
+		return err
+	}
+	if b.db, err = harness.StartPostgres("max_connections=200"); err != nil {
+		return err
+	}
+	defer b.db.Stop()
 	for n := range b.runs {
 		for _, side := range b.sides {
 			fmt.Fprintf(os.Stderr, "run %d: %s %ss\n", n+1, side.name, side.work)
-			r, err := b.measure(ctx, db, side)
+			r, err := b.measure(ctx, side)
 			if err != nil {
 				return fmt.Errorf("%s: %w", side.name, err)
 			}

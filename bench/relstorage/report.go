@@ -3,8 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"text/tabwriter"
+
+	"github.com/zaridb/zari/bench/harness"
 )
 
 // results are the measurements of each side.
@@ -27,14 +28,13 @@ var figures = []figure{
 	{"client CPU µs", func(r *result) float64 { return 1e6 * r.ClientCPU / r.Operations }},
 }
 
-// median returns the middle one of the measurements of a side.
+// median returns the middle of the measurements of a side.
 func (r results) median(s side, f figure) float64 {
 	var all []float64
 	for _, x := range r[s] {
 		all = append(all, f.of(x))
 	}
-	slices.Sort(all)
-	return all[len(all)/2]
+	return harness.Median(all)
 }
 
 // print writes a table of medians, and the ratios to RelStorage.

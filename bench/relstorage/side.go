@@ -7,19 +7,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	load "github.com/zaridb/zari/bench"
+	"github.com/zaridb/zari/bench/harness"
 )
 
 //go:embed clients.py
-var clientsProgram string
+var clientsProgram []byte
 
 // side is one way to work with the database.
 type side struct {
@@ -45,40 +45,30 @@ type result struct {
 	database float64 // CPU seconds of PostgreSQL, all its processes
 }
 
-// measure measures one side in a database of its own.
-func (b *bench) measure(ctx context.Context, db *database, s side) (*result, error) {
-	name, err := db.create()
-	if err != nil {
+// measure measures one side in an empty database.
+func (b *bench) measure(ctx context.Context, s side) (*result, error) {
+	const name = "bench"
+	if err := b.db.Empty(name); err != nil {
 		return nil, err
 	}
-	defer db.drop(name)
 	if strings.HasPrefix(s.name, "relstorage") {
-		return b.clientsRun(ctx, db, nil, s, db.DSN(name))
+		return b.clientsRun(ctx, nil, s, b.db.DSN(name))
 	}
-	z, err := b.serve(ctx, db.url(name))
+	z, err := harness.Zari(b.zari, b.db.URL(name)).Start(ctx, b.dir)
 	if err != nil {
 		return nil, err
 	}
-	defer z.stop()
+	defer z.Stop()
 	if strings.HasPrefix(s.name, "python") {
-		return b.clientsRun(ctx, db, z, s, z.address)
+		return b.clientsRun(ctx, z, s, z.Address)
 	}
-	return b.rawRun(ctx, db, z, s)
+	return b.rawRun(ctx, z, s)
 }
 
 // clientsRun lets Python clients work.
-func (b *bench) clientsRun(ctx context.Context, db *database, z *server, s side, where string) (*result, error) {
+func (b *bench) clientsRun(ctx context.Context, z *harness.Server, s side, where string) (*result, error) {
 	kind := strings.Replace(s.name, "python", "zeo", 1)
-	program, err := os.CreateTemp("", "clients-*.py")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(program.Name())
-	if _, err := program.WriteString(clientsProgram); err != nil {
-		return nil, err
-	}
-	program.Close()
-	cmd := exec.CommandContext(ctx, b.python, program.Name(), kind, where, strconv.Itoa(b.clients),
+	cmd := exec.CommandContext(ctx, b.python, filepath.Join(b.dir, "clients.py"), kind, where, strconv.Itoa(b.clients),
 		strconv.FormatFloat(b.seconds.Seconds(), 'f', 1, 64), strconv.Itoa(b.size), s.work)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -98,9 +88,9 @@ func (b *bench) clientsRun(ctx context.Context, db *database, z *server, s side,
 	for said.Scan() {
 		switch word := said.Text(); word {
 		case "started":
-			before, err = measureCPU(db, z)
+			before, err = b.measureCPU(z)
 		case "ended":
-			err = r.take(before, db, z)
+			err = b.take(r, before, z)
 			in.Close()
 		default:
 			err = json.Unmarshal(said.Bytes(), r)
@@ -114,10 +104,9 @@ func (b *bench) clientsRun(ctx context.Context, db *database, z *server, s side,
 }
 
 // rawRun lets the load generator work.
-func (b *bench) rawRun(ctx context.Context, db *database, z *server, s side) (*result, error) {
-	o := load.Defaults()
-	o.Address, o.Connections, o.Size, o.Duration, o.PID = z.address, b.clients, b.size, b.seconds, z.cmd.Process.Pid
-	o.Objects, o.Warmup = 200*b.clients, 0
+func (b *bench) rawRun(ctx context.Context, z *harness.Server, s side) (*result, error) {
+	o := z.Options()
+	o.Connections, o.Size, o.Duration, o.Objects, o.Warmup = b.clients, b.size, b.seconds, 200*b.clients, 0
 	if s.name == "raw8" {
 		o.InFlight = 8
 	}
@@ -128,7 +117,7 @@ func (b *bench) rawRun(ctx context.Context, db *database, z *server, s side) (*r
 			return nil, err
 		}
 	}
-	before, err := measureCPU(db, z)
+	before, err := b.measureCPU(z)
 	if err != nil {
 		return nil, err
 	}
@@ -141,64 +130,27 @@ func (b *bench) rawRun(ctx context.Context, db *database, z *server, s side) (*r
 	}
 	m := got.Measure(s.work)
 	r := &result{Operations: float64(m.Operations), Seconds: m.Seconds, P50: m.Latency.P50 / 1000, P99: m.Latency.P99 / 1000}
-	return r, r.take(before, db, z)
+	return r, b.take(r, before, z)
 }
 
-// cpu is what processes have taken, in seconds.
-type cpu struct{ server, database float64 }
+// cpu is what processes have taken.
+type cpu struct{ server, database time.Duration }
 
-func measureCPU(db *database, z *server) (c cpu, err error) {
-	if c.database, err = db.cpu(); err != nil || z == nil {
+func (b *bench) measureCPU(z *harness.Server) (c cpu, err error) {
+	postgres, err := b.db.PID()
+	if err != nil {
 		return c, err
 	}
-	took, err := load.CPUTime(z.cmd.Process.Pid)
-	c.server = took.Seconds()
+	if c.database, err = load.FamilyCPUTime(postgres); err != nil || z == nil {
+		return c, err
+	}
+	c.server, err = load.CPUTime(z.PID)
 	return c, err
 }
 
 // take notes what has been taken since before.
-func (r *result) take(before cpu, db *database, z *server) error {
-	now, err := measureCPU(db, z)
-	r.server, r.database = now.server-before.server, now.database-before.database
+func (b *bench) take(r *result, before cpu, z *harness.Server) error {
+	now, err := b.measureCPU(z)
+	r.server, r.database = (now.server - before.server).Seconds(), (now.database - before.database).Seconds()
 	return err
-}
-
-// server is a Zari that serves one database.
-type server struct {
-	address string
-	cmd     *exec.Cmd
-}
-
-func (b *bench) serve(ctx context.Context, url string) (*server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	z := &server{address: l.Addr().String()}
-	l.Close()
-	z.cmd = exec.Command(b.zari, "serve", "-a", z.address, "--metrics-address", "off", url)
-	log, err := os.CreateTemp("", "zari-*.log")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(log.Name())
-	z.cmd.Stdout, z.cmd.Stderr = log, log
-	if err := z.cmd.Start(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	o := load.Defaults()
-	o.Address = z.address
-	if err := load.Ready(ctx, o); err != nil {
-		z.stop()
-		said, _ := os.ReadFile(log.Name())
-		return nil, fmt.Errorf("%w; zari wrote:\n%s", err, said)
-	}
-	return z, nil
-}
-
-func (z *server) stop() {
-	z.cmd.Process.Signal(syscall.SIGTERM)
-	z.cmd.Wait()
 }
