@@ -16,18 +16,17 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/zaridb/zari/bench/harness"
 )
 
 //go:embed generate.py
@@ -36,22 +35,7 @@ var generateProgram string
 //go:embed copy.py
 var copyProgram string
 
-func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	b, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(0)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "copy:", err)
-		os.Exit(2)
-	}
-	if err := b.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "copy:", err)
-		os.Exit(1)
-	}
-}
+func main() { harness.Main("copy", parse, (*bench).run) }
 
 // bench is what the command line asks for.
 type bench struct {
@@ -66,13 +50,9 @@ type bench struct {
 
 func parse(args []string) (*bench, error) {
 	b := &bench{times: make(map[string][]float64)}
-	fs := flag.NewFlagSet("copy", flag.ContinueOnError)
-	fs.StringVar(&b.zari, "zari", filepath.Join("bin", "zari"), "the zari `program`")
-	python := os.Getenv("ZARI_PYTHON")
-	if python == "" {
-		python = filepath.Join(".venv", "bin", "python")
-	}
-	fs.StringVar(&b.python, "python", python, "a Python `program` with ZODB")
+	fs := harness.NewFlags("copy")
+	fs.Zari(&b.zari)
+	fs.Python(&b.python, "ZODB")
 	fs.StringVar(&b.dir, "dir", "", "`directory` for the files, three times their size (default a temporary one)")
 	fs.IntVar(&b.size, "size", 2000, "megabytes of the Data.fs")
 	fs.IntVar(&b.blobs, "blobs", 500, "megabytes of the blobs")
@@ -81,8 +61,8 @@ func parse(args []string) (*bench, error) {
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
-	if b.to != "file" && b.to != "postgresql" || fs.NArg() > 0 || b.size < 1 || b.blobs < 0 || b.runs < 1 {
-		return nil, errors.New("there are only flags, and their numbers are positive: see --help")
+	if b.to != "file" && b.to != "postgresql" || b.size < 1 || b.blobs < 0 || b.runs < 1 {
+		return nil, errors.New("it copies to file or postgresql, and numbers are positive: see --help")
 	}
 	return b, nil
 }
@@ -103,7 +83,7 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	defer to.close()
 	fmt.Fprintf(os.Stderr, "generating %d MB with %d MB of blobs\n", b.size, b.blobs)
-	if _, err := b.runPython(ctx, generateProgram, source, strconv.Itoa(b.size), strconv.Itoa(b.blobs)); err != nil {
+	if _, err := harness.Output(ctx, b.python, "-c", generateProgram, source, strconv.Itoa(b.size), strconv.Itoa(b.blobs)); err != nil {
 		return err
 	}
 	places := make(map[string]string)
@@ -145,13 +125,6 @@ func (b *bench) copy(ctx context.Context, program, source string, to target, pla
 	return time.Since(began).Seconds(), err
 }
 
-func (b *bench) runPython(ctx context.Context, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, b.python, append([]string{"-c", program}, args...)...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	return string(out), err
-}
-
 func (b *bench) runZari(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, b.zari, append([]string{"copy"}, args...)...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
@@ -178,7 +151,7 @@ func (b *bench) print(source, rival string) error {
 	if err != nil {
 		return err
 	}
-	python, zari := median(b.times["python"]), median(b.times["zari"])
+	python, zari := harness.Median(b.times["python"]), harness.Median(b.times["zari"])
 	all := float64(data.Size()+blobBytes) / 1e6
 	fmt.Printf("Data.fs %.0f MB, %d blobs of %.0f MB in all; medians of %d, the copies are equal\n",
 		float64(data.Size())/1e6, blobs, float64(blobBytes)/1e6, b.runs)
@@ -186,12 +159,4 @@ func (b *bench) print(source, rival string) error {
 	fmt.Printf("%-28s%8.2f s %8.1f MB/s\n", "zari copy", zari, all/zari)
 	fmt.Printf("%-28s%8.1f\n", "times as fast", python/zari)
 	return nil
-}
-
-func median(list []float64) float64 {
-	s := slices.Sorted(slices.Values(list))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
 }

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/zaridb/zari/internal/testpg"
+	"github.com/zaridb/zari/bench/harness"
 )
 
 // target is the kind of storage that is copied to.
@@ -30,11 +29,11 @@ func (b *bench) openTarget(dir string) (target, error) {
 	if b.to == "file" {
 		return folders{dir}, nil
 	}
-	s, err := testpg.New(testpg.Options{Fsync: true, Settings: []string{"shared_buffers=256MB", "max_wal_size=4GB"}})
+	p, err := harness.StartPostgres("max_wal_size=4GB")
 	if err != nil {
 		return nil, err
 	}
-	return &databases{Server: s, dir: dir}, nil
+	return &databases{Postgres: p, dir: dir}, nil
 }
 
 // folders have a Data.fs and blobs each.
@@ -50,11 +49,11 @@ func (f folders) rival() string           { return "python copyTransactionsFrom"
 func (f folders) close()                  {}
 
 func (f folders) copyByPython(ctx context.Context, b *bench, source, place string) (float64, error) {
-	out, err := b.runPython(ctx, copyProgram, source, place)
+	out, err := harness.Output(ctx, b.python, "-c", copyProgram, source, place)
 	if err != nil {
 		return 0, err
 	}
-	return strconv.ParseFloat(strings.TrimSpace(out), 64)
+	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
 }
 
 func (f folders) check(ctx context.Context, b *bench, source string, places map[string]string) error {
@@ -68,20 +67,14 @@ func fileURL(dir string) string {
 
 // databases are those of one PostgreSQL.
 type databases struct {
-	*testpg.Server
+	*harness.Postgres
 	dir string
 }
 
-func (d *databases) fresh(program string) (string, error) {
-	return program, errors.Join(d.Exec("DROP DATABASE IF EXISTS "+program+" WITH (FORCE)"), d.Exec("CREATE DATABASE "+program), d.Exec("CHECKPOINT"))
-}
-
-func (d *databases) url(place string) string {
-	return "postgres://postgres@/" + place + "?" + url.Values{"host": {d.Dir}, "port": {strconv.Itoa(d.Port)}}.Encode()
-}
-
-func (d *databases) rival() string { return "zodbconvert" }
-func (d *databases) close()        { d.Stop() }
+func (d *databases) fresh(program string) (string, error) { return program, d.Empty(program) }
+func (d *databases) url(place string) string              { return d.URL(place) }
+func (d *databases) rival() string                        { return "zodbconvert" }
+func (d *databases) close()                               { d.Stop() }
 
 const convert = "import sys; from relstorage.zodbconvert import main; sys.exit(main(['zodbconvert'] + sys.argv[1:]))"
 
@@ -103,7 +96,7 @@ func (d *databases) copyByPython(ctx context.Context, b *bench, source, place st
 		return 0, err
 	}
 	began := time.Now()
-	_, err := b.runPython(ctx, convert, conf)
+	_, err := harness.Output(ctx, b.python, "-c", convert, conf)
 	return time.Since(began).Seconds(), err
 }
 
