@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"time"
 
+	"github.com/zaridb/zari/bench/harness"
 	"github.com/zaridb/zari/blobs"
-	"github.com/zaridb/zari/datafs"
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
@@ -31,12 +29,7 @@ type maker struct {
 	objects, size int
 	blobs         *blobs.Dir
 	rng           *rand.Rand
-
-	out   *bufio.Writer
-	pos   int64
-	tid   zodb.TID
-	place []int64 // of each object's newest record
-	txn   []byte
+	file          *harness.DataFile
 }
 
 // made is a database that was made.
@@ -47,37 +40,27 @@ type made struct {
 }
 
 func makeData(path, blobDir string, objects, size int) (*made, error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
 	dir, err := blobs.Open(vfs.NoSync(vfs.OS()), blobDir, "")
 	if err != nil {
 		return nil, err
 	}
-	m := &maker{
-		objects: objects, size: size, blobs: dir, rng: rand.New(rand.NewPCG(1, 1)),
-		out: bufio.NewWriterSize(f, 1<<20), pos: datafs.MagicSize,
-		tid: zodb.TIDAt(time.Now().Add(-30 * 24 * time.Hour)), place: make([]int64, objects),
-	}
-	if _, err := m.out.WriteString(datafs.Magic); err != nil {
+	file, err := harness.CreateDataFile(path, objects, time.Now().Add(-30*24*time.Hour))
+	if err != nil {
 		return nil, err
 	}
+	defer file.Close()
+	m := &maker{objects: objects, size: size, blobs: dir, rng: rand.New(rand.NewPCG(1, 1)), file: file}
 	if err := m.writeEvery(1); err != nil {
 		return nil, err
 	}
 	if err := m.writeEvery(10); err != nil {
 		return nil, err
 	}
-	at := m.tid.Time().Add(500 * time.Millisecond)
+	at := file.TID.Time().Add(500 * time.Millisecond)
 	if err := m.writeEvery(100); err != nil {
 		return nil, err
 	}
-	if err := m.out.Flush(); err != nil {
-		return nil, err
-	}
-	return &made{objects: objects, at: at, bytes: m.pos}, f.Close()
+	return &made{objects: objects, at: at, bytes: file.Size}, file.Close()
 }
 
 // writeEvery writes every nth object.
@@ -108,25 +91,16 @@ func isBlob(oid int) bool { return oid%perBlob == perBlob/2 || oid%perBlob == pe
 
 // write writes a transaction.
 func (m *maker) write(oids []int) error {
-	m.tid = zodb.NextTID(m.tid.Time().Add(time.Second), m.tid)
-	head := datafs.TxnHeader{TID: m.tid, Status: datafs.Done}
-	m.txn = head.Append(m.txn[:0])
+	m.file.Begin(time.Second)
 	for _, oid := range oids {
 		data, err := m.record(oid)
 		if err != nil {
 			return err
 		}
-		place := m.pos + int64(len(m.txn))
-		h := datafs.DataHeader{OID: zodb.OID(oid), TID: m.tid, Txn: m.pos, Prev: m.place[oid], DataLen: int64(len(data))}
-		m.txn = append(h.Append(m.txn), data...)
-		m.place[oid] = place
+		m.file.Store(zodb.OID(oid), data)
 	}
-	head.Len = int64(len(m.txn))
-	head.Append(m.txn[:0]) // now that the length is known
-	m.txn = binary.BigEndian.AppendUint64(m.txn, uint64(head.Len))
-	m.pos += int64(len(m.txn))
-	_, err := m.out.Write(m.txn)
-	return err
+	m.file.Finish()
+	return nil
 }
 
 var (
@@ -186,5 +160,5 @@ func (m *maker) placeBlob(oid int) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return m.blobs.Place(f.Name(), zodb.OID(oid), m.tid)
+	return m.blobs.Place(f.Name(), zodb.OID(oid), m.file.TID)
 }

@@ -18,36 +18,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/zaridb/zari/bench/harness"
 )
 
 func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	var err error
-	if len(os.Args) == 5 && os.Args[1] == sideCommand {
-		err = side(ctx, os.Args[2], os.Args[3], os.Args[4])
-	} else {
-		err = run(ctx, os.Args[1:], os.Stdout)
-	}
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "pack:", err)
-		os.Exit(1)
-	}
+	harness.Role(sideCommand, side)
+	harness.Main("pack", parse, (*config).run)
 }
 
 // config is what the command line asks for.
@@ -60,48 +45,37 @@ type config struct {
 	json      bool
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
-	var c config
-	flags := flag.NewFlagSet("pack", flag.ContinueOnError)
-	flags.StringVar(&c.python, "python", defaultPython(), "a Python `program` with ZODB")
+func parse(args []string) (*config, error) {
+	c := &config{}
+	flags := harness.NewFlags("pack")
+	flags.Python(&c.python, "ZODB")
 	flags.StringVar(&c.dir, "dir", "", "`directory` for the files (default a temporary one)")
 	flags.IntVar(&c.megabytes, "megabytes", 2000, "size of the file")
 	flags.IntVar(&c.objects, "objects", 0, "how many objects (default 1000 for each megabyte)")
 	flags.IntVar(&c.runs, "runs", 1, "packs of each side; the table has medians")
 	flags.BoolVar(&c.json, "json", false, "print all results as JSON")
 	if err := flags.Parse(args); err != nil {
-		return err
+		return nil, err
 	}
 	if c.objects == 0 {
 		c.objects = 1000 * c.megabytes
 	}
 	if c.megabytes < 1 || c.objects < perBlob || c.runs < 1 {
-		return errors.New("the least is a megabyte with a thousand objects, and one run")
+		return nil, errors.New("the least is a megabyte with a thousand objects, and one run")
 	}
-	if c.dir == "" {
-		dir, err := os.MkdirTemp("", "zari-pack-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		c.dir = dir
-	}
+	return c, nil
+}
+
+func (c *config) run(ctx context.Context) error {
 	r, err := c.measure(ctx)
 	if err != nil {
 		return err
 	}
 	if c.json {
-		return json.NewEncoder(out).Encode(r)
+		return json.NewEncoder(os.Stdout).Encode(r)
 	}
-	r.print(out)
+	r.print(os.Stdout)
 	return nil
-}
-
-func defaultPython() string {
-	if p := os.Getenv("ZARI_PYTHON"); p != "" {
-		return p
-	}
-	return filepath.Join(".venv", "bin", "python")
 }
 
 // results are all runs.
@@ -115,9 +89,13 @@ type results struct {
 }
 
 func (c *config) measure(ctx context.Context) (*results, error) {
-	script := filepath.Join(c.dir, "pack.py")
-	if err := os.WriteFile(script, []byte(program), 0o600); err != nil {
-		return nil, err
+	if c.dir == "" {
+		dir, err := os.MkdirTemp("", "zari-pack-")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		c.dir = dir
 	}
 	fmt.Fprintf(os.Stderr, "making %d objects in %d MB\n", c.objects, c.megabytes)
 	base := filepath.Join(c.dir, "base")
@@ -132,7 +110,7 @@ func (c *config) measure(ctx context.Context) (*results, error) {
 	}
 	r := &results{Bytes: m.bytes, Objects: m.objects}
 	for range c.runs {
-		if err := c.pair(ctx, m, base, script, r); err != nil {
+		if err := c.pair(ctx, m, base, r); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +118,7 @@ func (c *config) measure(ctx context.Context) (*results, error) {
 }
 
 // pair runs both sides once, and compares.
-func (c *config) pair(ctx context.Context, m *made, base, script string, r *results) error {
+func (c *config) pair(ctx context.Context, m *made, base string, r *results) error {
 	at := strconv.FormatFloat(float64(m.at.UnixNano())/1e9, 'f', 6, 64)
 	self, err := os.Executable()
 	if err != nil {
@@ -148,17 +126,14 @@ func (c *config) pair(ctx context.Context, m *made, base, script string, r *resu
 	}
 	theirs, ours := filepath.Join(c.dir, "python"), filepath.Join(c.dir, "zari")
 	for _, dir := range []string{theirs, ours} {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-		if err := copyTree(dir, base); err != nil {
+		if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(base))); err != nil {
 			return err
 		}
 	}
 	syscall.Sync() // or the first side would wait for what was copied
 	files := func(dir string) []string { return []string{filepath.Join(dir, "Data.fs"), filepath.Join(dir, "blobs")} }
 	fmt.Fprintln(os.Stderr, "Python packs")
-	p, err := runSide(ctx, c.python, append(append([]string{script, "pack"}, files(theirs)...), at)...)
+	p, err := runSide(ctx, c.python, append(append([]string{"-c", program, "pack"}, files(theirs)...), at)...)
 	if err != nil {
 		return err
 	}
@@ -175,48 +150,10 @@ func (c *config) pair(ctx context.Context, m *made, base, script string, r *resu
 	if r.Blobs, err = equalBlobs(files(theirs)[1], files(ours)[1]); err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, c.python, append([]string{script, "read"}, files(ours)...)...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("python reads what Zari packed: %w\n%s", err, out)
+	if _, err := harness.Output(ctx, c.python, append([]string{"-c", program, "read"}, files(ours)...)...); err != nil {
+		return fmt.Errorf("reading what Zari packed: %w", err)
 	}
 	return nil
-}
-
-// copyTree copies a directory; blobs are linked.
-func copyTree(to, from string) error {
-	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		target := filepath.Join(to, rel)
-		switch {
-		case err != nil:
-			return err
-		case e.IsDir():
-			return os.MkdirAll(target, 0o700)
-		case filepath.Ext(path) == ".blob":
-			return os.Link(path, target)
-		}
-		return copyFile(target, path)
-	})
-}
-
-func copyFile(to, from string) error {
-	src, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	if _, err := io.Copy(dst, src); err != nil {
-		return err
-	}
-	return dst.Close()
 }
 
 func (r *results) print(out io.Writer) {

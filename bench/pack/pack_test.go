@@ -1,23 +1,17 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/zaridb/zari/bench/harness"
 )
 
 // The test program is Zari's side too, as the program is.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 5 && os.Args[1] == sideCommand {
-		if err := side(context.Background(), os.Args[2], os.Args[3], os.Args[4]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	harness.Role(sideCommand, side)
 	os.Exit(m.Run())
 }
 
@@ -27,10 +21,16 @@ func TestBothSides(t *testing.T) {
 	if python == "" {
 		t.Skip("ZARI_PYTHON names no Python with ZODB")
 	}
-	var out strings.Builder
-	if err := run(t.Context(), []string{"--megabytes", "2", "--objects", "4000", "--python", python}, &out); err != nil {
+	c, err := parse([]string{"--megabytes", "2", "--objects", "4000", "--python", python})
+	if err != nil {
 		t.Fatal(err)
 	}
+	r, err := c.measure(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	r.print(&out)
 	if !strings.Contains(out.String(), "The results are equal: 2036 records, 4 blobs; 2399 revisions were dropped.") {
 		t.Error(out.String())
 	}

@@ -7,15 +7,15 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	_ "embed"
 
+	"github.com/zaridb/zari/bench"
+	"github.com/zaridb/zari/bench/harness"
 	"github.com/zaridb/zari/storages"
 	"github.com/zaridb/zari/zodb"
 )
@@ -40,11 +40,9 @@ func (r *result) above() int64 { return r.Peak - r.Serving }
 
 // runSide runs a side in a process of its own.
 func runSide(ctx context.Context, name string, args ...string) (*result, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+	out, err := harness.Output(ctx, name, args...)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	r := new(result)
 	return r, json.Unmarshal(out, r)
@@ -54,7 +52,8 @@ func runSide(ctx context.Context, name string, args ...string) (*result, error) 
 // beside a writer, and prints a result.
 const sideCommand = "zari-side"
 
-func side(ctx context.Context, path, blobDir, at string) error {
+func side(ctx context.Context, args []string) error {
+	path, blobDir, at := args[0], args[1], args[2]
 	seconds, err := strconv.ParseFloat(at, 64)
 	if err != nil {
 		return err
@@ -76,7 +75,7 @@ func side(ctx context.Context, path, blobDir, at string) error {
 	}
 	debug.FreeOSMemory() // what opening left is not for serving
 	r := &result{Report: new(zodb.PackReport)}
-	if r.Serving, err = memory("VmRSS:"); err != nil {
+	if r.Serving, _, err = bench.Memory(os.Getpid()); err != nil {
 		return err
 	}
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
@@ -93,7 +92,7 @@ func side(ctx context.Context, path, blobDir, at string) error {
 	if err != nil {
 		return err
 	}
-	if r.Peak, err = memory("VmHWM:"); err != nil {
+	if _, r.Peak, err = bench.Memory(os.Getpid()); err != nil {
 		return err
 	}
 	r.Objects, r.Commits = s.Info().Objects, r.Commits+20
@@ -151,25 +150,12 @@ func commit(ctx context.Context, s zodb.Storage) error {
 	return err
 }
 
+// cpuSeconds tells it finer than the hundredths of a second of package bench: small
+// packs take few of them.
 func cpuSeconds() float64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
-}
-
-// memory reads a line of /proc/self/status, in bytes.
-func memory(what string) (int64, error) {
-	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == what {
-			kb, err := strconv.ParseInt(fields[1], 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/self/status has no %s", what)
 }
