@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"math"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zaridb/zari/bench"
+	"github.com/zaridb/zari/bench/harness"
 	"github.com/zaridb/zari/datafs"
 	"github.com/zaridb/zari/zodb"
 )
@@ -85,11 +85,16 @@ func TestShort(t *testing.T) {
 	}
 }
 
-// TestMakeData reads the made file back with the scanner of package datafs.
+// The test program is the bare server too, as the program is.
+func TestMain(m *testing.M) {
+	harness.Role(bareCommand, serveBare)
+	os.Exit(m.Run())
+}
+
 func TestMakeData(t *testing.T) {
 	const n, size = 2500, 200
 	path := filepath.Join(t.TempDir(), "Data.fs")
-	if err := makeData(path, n, size); err != nil {
+	if err := makeData(path, time.Now(), n, size); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(path)
@@ -102,9 +107,8 @@ func TestMakeData(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := datafs.NewScanner(datafs.NewWindow(f, 1<<16), path, datafs.MagicSize, info.Size(), 0)
-	txns, records := 0, zodb.OID(0)
+	records := zodb.OID(0)
 	for s.Txn() {
-		txns++
 		for s.Record() {
 			records++
 			if s.Rec.OID != records || s.Rec.DataLen != size {
@@ -112,36 +116,25 @@ func TestMakeData(t *testing.T) {
 			}
 		}
 	}
-	if err := s.Err(); err != nil {
-		t.Fatal(err)
-	}
-	if txns != 3 || records != n {
-		t.Errorf("%d transactions with %d objects, want 3 with %d", txns, records, n)
-	}
-	if got := objectsIn(info.Size(), size); got < n || got > n+1 {
-		t.Errorf("a file of %d bytes is taken for one of %d objects, want %d", info.Size(), got, n)
+	if got := objectsIn(info.Size(), size); records != n || s.Err() != nil || got < n || got > n+1 {
+		t.Errorf("%d objects, %v; a file of this size is taken for one of %d, want %d", records, s.Err(), got, n)
 	}
 }
 
-// TestServeBare runs the generator against the bare server's main program.
+// TestServeBare runs the generator against the bare server, started as it is measured.
 func TestServeBare(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "Data.fs")
-	if err := makeData(path, 10, blockSize); err != nil {
+	if err := makeData(path, time.Now(), 10, blockSize); err != nil {
 		t.Fatal(err)
 	}
-	address, err := freeAddress()
+	s, err := new(lab).start(t.Context(), bare, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- serveBare(ctx, []string{"-a", address, path}) }()
-	o := bench.Defaults()
-	o.Address, o.Raw, o.InFlight, o.Objects = address, true, 8, 10
+	defer s.Stop()
+	o := s.Options()
+	o.InFlight, o.Objects = 8, 10
 	o.Duration, o.Warmup = 100*time.Millisecond, 0
-	if err := bench.Ready(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
 	res, err := bench.Run(t.Context(), bench.Load, o)
 	if err != nil {
 		t.Fatal(err)
@@ -149,29 +142,27 @@ func TestServeBare(t *testing.T) {
 	if res.Errors > 0 || res.Measure("load").Operations == 0 {
 		t.Errorf("%d loads, %d errors %v", res.Measure("load").Operations, res.Errors, res.Messages)
 	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
 	if n, err := replySize(); err != nil || n <= blockSize || n > blockSize+100 {
 		t.Errorf("answers of %d bytes, %v", n, err)
 	}
 }
 
 func TestCommandLine(t *testing.T) {
-	c, err := parse([]string{"--only", "load8,memory", "--quick", "--python", "py"})
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.runs != 1 || c.scale != quickScale || c.python != "py" || len(c.only) != 2 {
+	with := func(args ...string) (*lab, error) { return parse(append(args, "--zari", self, "--python", self)) }
+	c, err := with("--only", "load8,memory", "--quick")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.runs != 1 || c.scale != quickScale || c.python != self || len(c.only) != 2 {
 		t.Errorf("parsed as %+v", c)
 	}
-	for _, bad := range []string{"--only=nothing", "--runs=0", "extra", "--duration=0s"} {
-		if _, err := parse([]string{bad}); err == nil {
+	for _, bad := range []string{"--runs=0", "--connections=0", "--duration=0s"} {
+		if _, err := with(bad); err == nil {
 			t.Errorf("%s: no error", bad)
 		}
-	}
-	if _, err := newLab(&config{zari: "/no/such/zari", python: "/no/such/python", dir: t.TempDir()}); err == nil {
-		t.Error("programs that are not there are no error")
 	}
 }

@@ -15,46 +15,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/zaridb/zari/bench/harness"
 )
 
 func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	if len(os.Args) > 1 && os.Args[1] == bareCommand {
-		exit(serveBare(ctx, os.Args[2:]))
-	}
-	c, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(0)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "compare:", err)
-		os.Exit(2)
-	}
-	exit(c.run(ctx))
+	harness.Role(bareCommand, serveBare)
+	harness.Main("compare", parse, (*lab).run)
 }
 
-func exit(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "compare:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-// config is what the command line asks for.
-type config struct {
+// lab is where the measurements are made, as the command line asks for it.
+type lab struct {
 	zari, python string
-	dir          string // for data files; made and removed if empty
+	dir          string // for data files
 	only         []string
 	runs         int
 	duration     time.Duration // of one measurement
@@ -63,6 +41,7 @@ type config struct {
 	quick        bool
 	jsonFile     string
 	command      string // as it was called
+	began        time.Time
 }
 
 // scale is how much data the parts use.
@@ -77,68 +56,42 @@ var (
 	quickScale = scale{loadObjects: 2_000, rebuildBytes: 4 << 20, memoryObjects: 20_000}
 )
 
-func parse(args []string) (*config, error) {
-	c := &config{command: strings.Join(append([]string{"go run ./bench/compare"}, args...), " "), scale: fullScale}
-	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
-	fs.StringVar(&c.zari, "zari", "bin/zari", "the zari `program`")
-	fs.StringVar(&c.python, "python", defaultPython(), "a Python `program` with ZEO")
-	fs.StringVar(&c.dir, "dir", "", "`directory` for data files, 6 GB or so (default a temporary one)")
-	only := fs.String("only", "", "`parts` to run, with commas: "+strings.Join(partNames(), ", "))
-	fs.IntVar(&c.runs, "runs", 5, "measurements of each server")
-	fs.DurationVar(&c.duration, "duration", 5*time.Second, "of one measurement")
-	fs.IntVar(&c.connections, "connections", 16, "of loads and commits")
-	fs.BoolVar(&c.quick, "quick", false, "one short run of everything with little data: shows that it works, no more")
-	fs.StringVar(&c.jsonFile, "json", "", "`file` for the figures as JSON, - for the standard output in place of the table")
+func parse(args []string) (*lab, error) {
+	l := &lab{command: strings.Join(append([]string{"go run ./bench/compare"}, args...), " "), scale: fullScale, began: time.Now()}
+	fs := harness.NewFlags("compare")
+	fs.Zari(&l.zari)
+	fs.Python(&l.python, "ZEO")
+	fs.StringVar(&l.dir, "dir", os.TempDir(), "`directory` for a temporary one with data files, 6 GB or so")
+	fs.Choice(&l.only, "only", partNames(), "`parts` to run")
+	fs.IntVar(&l.runs, "runs", 5, "measurements of each server")
+	fs.DurationVar(&l.duration, "duration", 5*time.Second, "of one measurement")
+	fs.IntVar(&l.connections, "connections", 16, "of loads and commits")
+	fs.BoolVar(&l.quick, "quick", false, "one short run of everything with little data: shows that it works, no more")
+	fs.StringVar(&l.jsonFile, "json", "", "`file` for the figures as JSON, - for the standard output in place of the table")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
-	if c.quick {
-		c.runs, c.duration, c.scale = 1, 500*time.Millisecond, quickScale
+	if l.quick {
+		l.runs, l.duration, l.scale = 1, 500*time.Millisecond, quickScale
 	}
-	if *only != "" {
-		c.only = strings.Split(*only, ",")
+	if l.runs < 1 || l.connections < 1 || l.duration <= 0 {
+		return nil, errors.New("--runs, --connections and --duration must be more than nothing")
 	}
-	return c, c.check(fs.Args())
+	return l, nil
 }
 
-func (c *config) check(rest []string) error {
-	for _, name := range c.only {
-		if !slices.Contains(partNames(), name) {
-			return fmt.Errorf("no part %q; there are %s", name, strings.Join(partNames(), ", "))
-		}
+func (l *lab) run(ctx context.Context) error {
+	err := os.MkdirAll(l.dir, 0o755)
+	if err == nil {
+		l.dir, err = os.MkdirTemp(l.dir, "zari-compare-")
 	}
-	switch {
-	case len(rest) > 0:
-		return fmt.Errorf("what is %q?", rest[0])
-	case c.runs < 1 || c.connections < 1 || c.duration <= 0:
-		return fmt.Errorf("--runs, --connections and --duration must be more than nothing")
-	}
-	return nil
-}
-
-func defaultPython() string {
-	if p := os.Getenv("ZARI_PYTHON"); p != "" {
-		return p
-	}
-	return filepath.Join(".venv", "bin", "python")
-}
-
-func (c *config) run(ctx context.Context) error {
-	if c.dir == "" {
-		dir, err := os.MkdirTemp("", "zari-compare-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		c.dir = dir
-	}
-	l, err := newLab(c)
 	if err != nil {
 		return err
 	}
-	report := newReport(ctx, c)
+	defer os.RemoveAll(l.dir)
+	report := newReport(ctx, l)
 	for _, p := range parts {
-		if len(c.only) > 0 && !slices.Contains(c.only, p.name) {
+		if !slices.Contains(l.only, p.name) {
 			continue
 		}
 		l.log("%s: %s", p.name, p.what)
@@ -149,21 +102,21 @@ func (c *config) run(ctx context.Context) error {
 		report.Figures = append(report.Figures, figures...)
 	}
 	report.Seconds = time.Since(report.Date).Seconds()
-	return c.print(report)
+	return l.print(report)
 }
 
-func (c *config) print(r *Report) error {
+func (l *lab) print(r *Report) error {
 	encoded, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
 	encoded = append(encoded, '\n')
-	if c.jsonFile == "-" {
+	if l.jsonFile == "-" {
 		_, err := os.Stdout.Write(encoded)
 		return err
 	}
-	if c.jsonFile != "" {
-		if err := os.WriteFile(c.jsonFile, encoded, 0o644); err != nil {
+	if l.jsonFile != "" {
+		if err := os.WriteFile(l.jsonFile, encoded, 0o644); err != nil {
 			return err
 		}
 	}

@@ -7,17 +7,13 @@ import (
 	"time"
 
 	"github.com/zaridb/zari/bench"
+	"github.com/zaridb/zari/bench/harness"
 )
 
 // slowVoter compares the latency of commits with and without another client that
 // sits between vote and finish.
 func slowVoter(ctx context.Context, l *lab) ([]*Figure, error) {
-	files, err := l.made(1, blockSize, python, zari)
-	if err != nil {
-		return nil, err
-	}
-	defer remove(files)
-	servers, stop, err := l.startAll(ctx, files)
+	servers, stop, err := l.serve(ctx, 1, python, zari)
 	if err != nil {
 		return nil, err
 	}
@@ -25,18 +21,18 @@ func slowVoter(ctx context.Context, l *lab) ([]*Figure, error) {
 	alone := newFigure("slow-voter", "commit of one client, alone", "p99 in ms", nil)
 	beside := newFigure("slow-voter", "commit of one client, another sits between vote and finish", "p99 in ms", nil)
 	slower := newFigure("slow-voter", "the second figure divided by the first", "times", nil)
-	err = l.inTurns(servers, func(s *server) error {
-		o := s.options()
+	err = l.inTurns(servers, func(s *harness.Server) error {
+		o := s.Options()
 		o.Stall = min(time.Second, l.duration/5)
 		res, err := l.bench(ctx, bench.SlowVoter, o)
 		if err != nil {
 			return err
 		}
 		a, b := res.Measure("commit-alone").Latency.P99/1e3, res.Measure("commit").Latency.P99/1e3
-		alone.add(s.program, a)
-		beside.add(s.program, b)
-		slower.add(s.program, b/a)
-		l.log("  %-6s p99 %8.2f ms alone %8.2f ms beside", s.program, a, b)
+		alone.add(s.Name, a)
+		beside.add(s.Name, b)
+		slower.add(s.Name, b/a)
+		l.log("  %-6s p99 %8.2f ms alone %8.2f ms beside", s.Name, a, b)
 		return nil
 	})
 	return []*Figure{alone, beside, slower}, err
@@ -82,8 +78,8 @@ func (l *lab) open(ctx context.Context, program, file string) (time.Duration, er
 	if err != nil {
 		return 0, err
 	}
-	s.stop()
-	return s.opening, nil
+	s.Stop()
+	return s.Opening, nil
 }
 
 // smallObject is the size of the objects of the memory part.
@@ -135,16 +131,16 @@ func (l *lab) held(ctx context.Context, program, file string, n int) (now, later
 	if err != nil {
 		return 0, 0, err
 	}
-	defer s.stop()
-	before, _, err := bench.Memory(s.cmd.Process.Pid)
+	defer s.Stop()
+	before, _, err := bench.Memory(s.PID)
 	if err != nil {
 		return 0, 0, err
 	}
-	o := s.options()
+	o := s.Options()
 	o.Objects = n
 	res, err := l.bench(ctx, bench.Load, o)
 	if err != nil {
-		return 0, 0, s.ruin(err)
+		return 0, 0, s.Failure(err)
 	}
 	return float64(before), float64(res.Server.Memory), nil
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
 	"github.com/zaridb/zari/bench"
 	"github.com/zaridb/zari/bench/barewrites"
+	"github.com/zaridb/zari/bench/harness"
 )
 
 // A part measures something and has figures to show for it.
@@ -39,59 +39,24 @@ func partNames() []string {
 	return names
 }
 
-// lab is where the measurements are made.
-type lab struct {
-	*config
-	self  string // this program
-	files int    // made so far
-	began time.Time
-}
-
-func newLab(c *config) (*lab, error) {
-	l := &lab{config: c, began: time.Now()}
-	var err error
-	if l.self, err = os.Executable(); err != nil {
-		return nil, err
-	}
-	for _, program := range []*string{&c.zari, &c.python} {
-		found, err := exec.LookPath(*program)
-		if err != nil {
-			return nil, fmt.Errorf("%w (make bench builds zari; make test installs Python's ZEO)", err)
-		}
-		if *program, err = filepath.Abs(found); err != nil {
-			return nil, err
-		}
-	}
-	return l, os.MkdirAll(c.dir, 0o755)
-}
-
 // log tells people what goes on.
 func (l *lab) log(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(l.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// place returns the path of a Data.fs in a directory of its own.
-func (l *lab) place(program string) (string, error) {
-	l.files++
-	dir := filepath.Join(l.dir, fmt.Sprintf("%d-%s", l.files, program))
-	return filepath.Join(dir, "Data.fs"), os.MkdirAll(dir, 0o755)
-}
-
-// made makes a file of n objects of size bytes, and a copy for each program.
+// made makes the same file for each program, of n objects of size bytes, in a
+// directory of its own.
 func (l *lab) made(n, size int, programs ...string) (map[string]string, error) {
-	files, first := map[string]string{}, ""
+	files := map[string]string{}
 	for _, p := range programs {
-		path, err := l.place(p)
+		dir, err := os.MkdirTemp(l.dir, p+"-")
 		if err != nil {
 			return nil, err
 		}
-		files[p] = path
-		if first == "" {
-			first, err = path, makeData(path, n, size)
-		} else {
-			err = copyFile(path, first)
+		if files[p], err = filepath.Abs(filepath.Join(dir, "Data.fs")); err != nil { // servers start elsewhere
+			return nil, err
 		}
-		if err != nil {
+		if err := makeData(files[p], l.began, n, size); err != nil {
 			return nil, err
 		}
 	}
@@ -105,28 +70,33 @@ func remove(files map[string]string) {
 	}
 }
 
-// startAll starts the programs on their files.
-func (l *lab) startAll(ctx context.Context, files map[string]string) (servers map[string]*server, stop func(), err error) {
-	servers = map[string]*server{}
+// serve starts programs on files of n objects of a block each. stop ends them and
+// removes the files.
+func (l *lab) serve(ctx context.Context, n int, programs ...string) (servers map[string]*harness.Server, stop func(), err error) {
+	files, err := l.made(n, blockSize, programs...)
+	if err != nil {
+		return nil, nil, err
+	}
+	servers = map[string]*harness.Server{}
 	stop = func() {
 		for _, s := range servers {
-			s.stop()
+			s.Stop()
 		}
+		remove(files)
 	}
 	for p, f := range files {
-		s, err := l.start(ctx, p, f)
-		if err != nil {
+		if servers[p], err = l.start(ctx, p, f); err != nil {
+			delete(servers, p)
 			stop()
 			return nil, nil, err
 		}
-		servers[p] = s
 	}
 	return servers, stop, nil
 }
 
 // inTurns measures each server once in every run. The one that begins changes
 // from run to run.
-func (l *lab) inTurns(servers map[string]*server, measure func(*server) error) error {
+func (l *lab) inTurns(servers map[string]*harness.Server, measure func(*harness.Server) error) error {
 	for run := range l.runs {
 		for i := range programs {
 			s := servers[programs[(run+i)%len(programs)]]
@@ -134,7 +104,7 @@ func (l *lab) inTurns(servers map[string]*server, measure func(*server) error) e
 				continue
 			}
 			if err := measure(s); err != nil {
-				return s.ruin(err)
+				return s.Failure(err)
 			}
 		}
 	}
@@ -160,12 +130,7 @@ func (l *lab) bench(ctx context.Context, w bench.Workload, o bench.Options) (*be
 // loads compares random loads. goal is what is demanded of loads for each second
 // of CPU, as a share of the bare server's.
 func (l *lab) loads(ctx context.Context, name string, inFlight int, goal float64) ([]*Figure, error) {
-	files, err := l.made(l.scale.loadObjects, blockSize, python, zari, bare)
-	if err != nil {
-		return nil, err
-	}
-	defer remove(files)
-	servers, stop, err := l.startAll(ctx, files)
+	servers, stop, err := l.serve(ctx, l.scale.loadObjects, python, zari, bare)
 	if err != nil {
 		return nil, err
 	}
@@ -173,17 +138,17 @@ func (l *lab) loads(ctx context.Context, name string, inFlight int, goal float64
 	title := fmt.Sprintf("random loads, %d connections with %d in flight", l.connections, inFlight)
 	perCPU := newFigure(name, title, "per server CPU second", &Goal{Of: bare, AtLeast: goal})
 	rate := newFigure(name, title, "per second", nil)
-	err = l.inTurns(servers, func(s *server) error {
-		o := s.options()
+	err = l.inTurns(servers, func(s *harness.Server) error {
+		o := s.Options()
 		o.InFlight, o.Objects = inFlight, l.scale.loadObjects
 		res, err := l.bench(ctx, bench.Load, o)
 		if err != nil {
 			return err
 		}
 		m := res.Measure("load")
-		perCPU.add(s.program, m.PerCPU)
-		rate.add(s.program, m.Rate)
-		l.log("  %-6s %9.0f per CPU second %9.0f per second", s.program, m.PerCPU, m.Rate)
+		perCPU.add(s.Name, m.PerCPU)
+		rate.add(s.Name, m.Rate)
+		l.log("  %-6s %9.0f per CPU second %9.0f per second", s.Name, m.PerCPU, m.Rate)
 		return nil
 	})
 	return []*Figure{perCPU, rate}, err
@@ -191,12 +156,7 @@ func (l *lab) loads(ctx context.Context, name string, inFlight int, goal float64
 
 // commits compares commits, and Zari's with bare writes.
 func commits(ctx context.Context, l *lab) ([]*Figure, error) {
-	files, err := l.made(1, blockSize, python, zari)
-	if err != nil {
-		return nil, err
-	}
-	defer remove(files)
-	servers, stop, err := l.startAll(ctx, files)
+	servers, stop, err := l.serve(ctx, 1, python, zari)
 	if err != nil {
 		return nil, err
 	}
@@ -205,22 +165,22 @@ func commits(ctx context.Context, l *lab) ([]*Figure, error) {
 	rate := newFigure("commit", title, "per second", &Goal{Of: python, AtLeast: 8})
 	perCPU := newFigure("commit", title, "per server CPU second", &Goal{Of: python, AtLeast: 10})
 	p99 := newFigure("commit", title, "p99 in ms", nil)
-	err = l.inTurns(servers, func(s *server) error {
-		res, err := l.bench(ctx, bench.Commit, s.options())
+	err = l.inTurns(servers, func(s *harness.Server) error {
+		res, err := l.bench(ctx, bench.Commit, s.Options())
 		if err != nil {
 			return err
 		}
 		m := res.Measure("commit")
-		rate.add(s.program, m.Rate)
-		perCPU.add(s.program, m.PerCPU)
-		p99.add(s.program, m.Latency.P99/1e3)
-		l.log("  %-6s %9.0f per second %9.0f per CPU second", s.program, m.Rate, m.PerCPU)
+		rate.add(s.Name, m.Rate)
+		perCPU.add(s.Name, m.PerCPU)
+		p99.add(s.Name, m.Latency.P99/1e3)
+		l.log("  %-6s %9.0f per second %9.0f per CPU second", s.Name, m.Rate, m.PerCPU)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	writes, err := l.bareWrites(ctx, filepath.Dir(files[zari]), rate.Runs[zari])
+	writes, err := l.bareWrites(ctx, rate.Runs[zari])
 	return append([]*Figure{rate, perCPU, p99}, writes...), err
 }
 
@@ -230,13 +190,13 @@ const txnBytes = 23 + 41 + 42 + blockSize + 8
 
 // bareWrites holds Zari's rate of commits against that of bare writes in batches
 // of several sizes.
-func (l *lab) bareWrites(ctx context.Context, dir string, commits []float64) ([]*Figure, error) {
+func (l *lab) bareWrites(ctx context.Context, commits []float64) ([]*Figure, error) {
 	var figures []*Figure
 	for _, batch := range []int{1, 4, 8, 16} {
 		f := newFigure("commit", fmt.Sprintf("commits against bare writes in batches of %d", batch), "per second", nil)
 		for _, rate := range commits {
 			f.add(zari, rate)
-			res, err := barewrites.Run(ctx, barewrites.Options{Dir: dir, Batch: batch, Bytes: txnBytes, Duration: l.duration / 4})
+			res, err := barewrites.Run(ctx, barewrites.Options{Dir: l.dir, Batch: batch, Bytes: txnBytes, Duration: l.duration / 4})
 			if err != nil {
 				return nil, err
 			}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/zaridb/zari/bench/harness"
 )
 
 // The programs that are compared. Bare stands for the yardstick of a part.
@@ -67,7 +69,7 @@ func (f *Figure) add(program string, v float64) {
 		return
 	}
 	f.Runs[program] = append(f.Runs[program], v)
-	f.Median[program] = median(f.Runs[program])
+	f.Median[program] = harness.Median(f.Runs[program])
 	for _, other := range programs {
 		if base := f.Median[other]; other != zari && base > 0 && len(f.Runs[zari]) > 0 {
 			f.Ratio[other] = f.Median[zari] / base
@@ -79,19 +81,6 @@ func (f *Figure) add(program string, v float64) {
 			g.Met = &met
 		}
 	}
-}
-
-// median returns the middle one, or the mean of the middle two.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(values))
-	m := len(s) / 2
-	if len(s)%2 == 1 {
-		return s[m]
-	}
-	return (s[m-1] + s[m]) / 2
 }
 
 // spread returns how far the runs of a program lie apart, as a share of their
@@ -161,10 +150,10 @@ func short(v float64) string {
 	return fmt.Sprintf("%.*f", digits, v)
 }
 
-func newReport(ctx context.Context, c *config) *Report {
+func newReport(ctx context.Context, l *lab) *Report {
 	return &Report{
-		Command: c.command, Date: time.Now().UTC(), Cores: runtime.NumCPU(), Runs: c.runs, Quick: c.quick,
-		Go: runtime.Version(), System: systemName(ctx), Python: pythonVersions(ctx, c.python), Figures: []*Figure{},
+		Command: l.command, Date: l.began.UTC(), Cores: runtime.NumCPU(), Runs: l.runs, Quick: l.quick,
+		Go: runtime.Version(), System: systemName(ctx), Python: pythonVersions(ctx, l.python), Figures: []*Figure{},
 	}
 }
 

@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
-	"time"
 
-	"github.com/zaridb/zari/bench"
 	"github.com/zaridb/zari/bench/bareserver"
+	"github.com/zaridb/zari/bench/harness"
 	"github.com/zaridb/zari/zeo/wire"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
@@ -24,123 +20,24 @@ import (
 // server, so that it has a process of its own to be measured.
 const bareCommand = "bareserver"
 
-// server is a running server.
-type server struct {
-	program string
-	address string
-	cmd     *exec.Cmd
-	log     *os.File
-	ended   chan struct{} // closed when the process is gone
-	opening time.Duration // from the start of the process to its first answer
-}
-
-const (
-	startTimeout = 10 * time.Minute // Python reads large files slowly
-	stopTimeout  = 60 * time.Second // and saves large indexes slowly
-	settling     = 300 * time.Millisecond
-)
-
-// start starts a program on a Data.fs and waits until it answers.
-func (l *lab) start(ctx context.Context, program, file string) (*server, error) {
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	s := &server{program: program, address: address, ended: make(chan struct{})}
-	args := l.commandLine(program, address, file)
-	s.cmd = exec.Command(args[0], args[1:]...)
-	s.cmd.Dir = filepath.Dir(file)
-	if s.log, err = os.Create(file + ".log"); err != nil {
-		return nil, err
-	}
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	began := time.Now()
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("cannot start %s: %w", program, err)
-	}
-	go func() {
-		s.cmd.Wait() // how it ended is told by ruin
-		close(s.ended)
-	}()
-	if err := s.ready(ctx); err != nil {
-		s.stop()
-		return nil, s.ruin(err)
-	}
-	s.opening = time.Since(began)
-	return s, nil
-}
-
-func (l *lab) commandLine(program, address, file string) []string {
+// start starts a program on a Data.fs.
+func (l *lab) start(ctx context.Context, program, file string) (*harness.Server, error) {
+	p := harness.Zari(l.zari, file)
 	switch program {
 	case python:
-		return []string{l.python, "-m", "ZEO.runzeo", "-a", address, "-f", file}
-	case zari:
-		return []string{l.zari, "serve", "-a", address, "--metrics-address", "off", file}
-	}
-	return []string{l.self, bareCommand, "-a", address, file}
-}
-
-// ready waits until the server answers, or has ended.
-func (s *server) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	go func() {
-		select {
-		case <-s.ended:
-			cancel()
-		case <-ctx.Done():
+		p = harness.Program{Name: python, Args: func(address string) []string {
+			return []string{l.python, "-m", "ZEO.runzeo", "-a", address, "-f", file}
+		}}
+	case bare:
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
 		}
-	}()
-	return bench.Ready(ctx, s.options())
-}
-
-// options returns those that speak to the server.
-func (s *server) options() bench.Options {
-	o := bench.Defaults()
-	o.Address = s.address
-	o.PID = s.cmd.Process.Pid
-	o.Raw = s.program == bare
-	return o
-}
-
-// stop ends the server and waits until it is gone. Python's server now and then
-// overhears a SIGTERM, mostly while it deals with a connection that was closed:
-// so it is left alone for a moment before, and told twice if need be.
-func (s *server) stop() {
-	defer s.log.Close()
-	time.Sleep(settling)
-	for range 2 {
-		s.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-s.ended:
-			return
-		case <-time.After(stopTimeout / 2):
-		}
+		p = harness.Program{Name: bare, Raw: true, Args: func(address string) []string {
+			return []string{self, bareCommand, "-a", address, file}
+		}}
 	}
-	s.cmd.Process.Kill()
-	<-s.ended
-}
-
-// ruin makes an error that has the end of what the server wrote.
-func (s *server) ruin(err error) error {
-	const tail = 2000
-	said, readErr := os.ReadFile(s.log.Name())
-	if readErr != nil {
-		return err
-	}
-	if len(said) > tail {
-		said = said[len(said)-tail:]
-	}
-	return fmt.Errorf("%s: %w; it wrote:\n%s", s.program, err, said)
-}
-
-// freeAddress returns an address of this machine on which nobody listens.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	return p.Start(ctx, filepath.Dir(file))
 }
 
 // blockSize is the size of the objects that are loaded.
