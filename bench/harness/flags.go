@@ -45,7 +45,7 @@ func (f *Flags) program(p *string, name, value, usage string) {
 // Choice adds a flag that chooses some of names; all of them are chosen without it.
 func (f *Flags) Choice(p *[]string, name string, names []string, usage string) {
 	*p = names
-	f.Func(name, usage+", with commas: "+strings.Join(names, ", "), func(value string) error {
+	f.Func(name, usage+", with commas (default all): "+strings.Join(names, ", "), func(value string) error {
 		*p = strings.Split(value, ",")
 		for _, chosen := range *p {
 			if !slices.Contains(names, chosen) {

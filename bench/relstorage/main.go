@@ -57,7 +57,7 @@ func parse(args []string) (*bench, error) {
 	fs.IntVar(&b.size, "size", 1000, "bytes of an object")
 	var only, work []string
 	fs.Choice(&only, "only", []string{"relstorage", "python", "raw", "raw8", "relstorage-uncached", "python-uncached"}, "`sides` to measure")
-	fs.Choice(&work, "work", []string{"commit", "load"}, "what to measure of them")
+	fs.Choice(&work, "work", []string{"commit", "load"}, "`what` to measure of them")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
