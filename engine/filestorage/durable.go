@@ -32,11 +32,13 @@ func (d *doubt) begin() int64 {
 // error is not there, and will not be after a restart, unless the storage is in doubt
 // then.
 func (s *Storage) sync(last, next *appending) (lastErr, nextErr error) {
+	left := false // something of next that could not be cut off
 	if next != nil {
 		if nextErr = s.writeBehind(last, next); nextErr != nil {
-			next = nil
+			next, left = nil, s.dirty
 		}
 	}
+	s.dirty = s.dirty || last != nil
 	if last != nil {
 		if err := s.removeMark(last.plan); err != nil {
 			// The mark is on the disk, so nobody will take the batch for a whole one.
@@ -51,7 +53,7 @@ func (s *Storage) sync(last, next *appending) (lastErr, nextErr error) {
 		err = s.giveUp(&doubt{last, next}, err)
 		return err, errors.Join(nextErr, err)
 	}
-	s.dirty = next != nil
+	s.dirty = next != nil || left
 	return nil, nextErr
 }
 
@@ -63,12 +65,10 @@ func (s *Storage) writeBehind(last, next *appending) error {
 		}
 	}
 	s.dirty = true
-	err := s.write(next.plan)
-	if err != nil {
-		err = errors.Join(noSpace(err), s.trim(next.begin))
-		s.dirty = s.dirty || last != nil
+	if err := s.write(next.plan); err != nil {
+		return errors.Join(noSpace(err), s.trim(next.begin))
 	}
-	return err
+	return nil
 }
 
 // trim cuts off what a failed append may have left behind the end. What stays

@@ -60,12 +60,10 @@ func (w *work) open(ctx context.Context) error {
 	return nil
 }
 
-// batchBytes are few in half of the lives, so that batches follow each other closely.
+// batchBytes are few in most lives, so that batches of one or a few transactions follow
+// each other closely.
 func (w *work) batchBytes() int64 {
-	if (w.seed+uint64(w.life))%2 == 0 {
-		return 0
-	}
-	return 1
+	return []int64{0, 1, 4000}[(w.seed+uint64(w.life))%3]
 }
 
 // inject lets the disk fail in one way or another.
