@@ -3,12 +3,12 @@ package testpg
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/zaridb/zari/internal/testserver"
 )
 
 // Standby starts a streaming copy of s that s waits for with every commit, from
@@ -16,7 +16,7 @@ import (
 func (s *Server) Standby(t testing.TB) *Server {
 	t.Helper()
 	copied, err := prepare(s.opts)
-	require(t, err)
+	testserver.Require(t, err)
 	t.Cleanup(copied.Stop)
 	if err := s.follow(copied); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func (s *Server) Promote() error {
 
 // until returns when the query is true.
 func (s *Server) until(query string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), startup)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
@@ -74,13 +74,4 @@ func (s *Server) until(query string) error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-}
-
-// Log returns what the server has logged, for the message of a test that failed.
-func (s *Server) Log() string {
-	said, err := os.ReadFile(filepath.Join(s.Dir, "log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(said)
 }

@@ -1,28 +1,22 @@
 package testpg
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/zaridb/zari/internal/memdir"
+	"github.com/zaridb/zari/internal/testserver"
 )
 
 // Options are the settings of a server. The zero value is a fast one.
@@ -35,61 +29,39 @@ type Options struct {
 	Files map[string][]byte
 }
 
-// Server is a running PostgreSQL.
+// Server is a running PostgreSQL. Its data directory is Dir/data, its socket lies in Dir
+// and is numbered as the port.
 type Server struct {
-	Dir  string // its data directory is Dir/data, its socket lies in Dir
-	Port int    // on 127.0.0.1, and the number of the socket
+	*testserver.Server
 
-	bin     string
-	opts    Options
-	account *syscall.Credential // whom it runs as, nil: as we do
-	keeper  *exec.Cmd           // the shell, nil while the server is stopped
-	hold    io.Closer           // closed to stop it
+	bin  string
+	opts Options
 
 	mu    sync.Mutex
 	empty []string // databases whose tests are over
 }
 
-// startup is how long a server may take until it answers.
-const startup = 60 * time.Second
-
 var (
-	sharedOnce sync.Once
-	shared     *Server
-	sharedErr  error
-	databases  atomic.Int64
+	shared    = sync.OnceValues(func() (*Server, error) { return New(Options{}) })
+	databases atomic.Int64
 )
 
 // Database returns the DSN of a new empty database on the server of this test
 // binary, which is started for the first one.
 func Database(t testing.TB) string {
 	t.Helper()
-	sharedOnce.Do(func() { shared, sharedErr = New(Options{}) })
-	require(t, sharedErr)
-	return shared.Database(t)
+	s, err := shared()
+	testserver.Require(t, err)
+	return s.Database(t)
 }
 
 // Start starts a server for one test.
 func Start(t testing.TB, opts Options) *Server {
 	t.Helper()
 	s, err := New(opts)
-	require(t, err)
+	testserver.Require(t, err)
 	t.Cleanup(s.Stop)
 	return s
-}
-
-var errNotInstalled = errors.New("PostgreSQL is not installed (Debian: apt install postgresql)")
-
-// require skips a test where there is no PostgreSQL. CI must have one.
-func require(t testing.TB, err error) {
-	t.Helper()
-	switch {
-	case err == nil:
-	case errors.Is(err, errNotInstalled) && os.Getenv("CI") != "true":
-		t.Skip(err)
-	default:
-		t.Fatal(err)
-	}
 }
 
 // Database makes an empty database and returns its DSN. When the test is over it is
@@ -104,7 +76,7 @@ func (s *Server) Database(t testing.TB) string {
 		}
 	}
 	t.Cleanup(func() {
-		if s.keeper == nil { // the test stopped it
+		if !s.Running() { // the test stopped it
 			return
 		}
 		if err := s.exec(name, empty); err != nil {
@@ -144,11 +116,14 @@ func (s *Server) DSN(database string) string {
 	return fmt.Sprintf("host=%s port=%d user=postgres dbname=%s", s.Dir, s.Port, database)
 }
 
+// patience is for what the server does at once unless something is wrong.
+const patience = 60 * time.Second
+
 // Exec runs statements in the database postgres.
 func (s *Server) Exec(sql string) error { return s.exec("postgres", sql) }
 
 func (s *Server) exec(database, sql string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), startup)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.DSN(database))
 	if err != nil {
@@ -171,14 +146,7 @@ func (s *Server) PID() (int, error) {
 
 // Tool runs a program of PostgreSQL's (pg_dump) and returns its output.
 func (s *Server) Tool(name string, args ...string) ([]byte, error) {
-	cmd := exec.Command(filepath.Join(s.bin, name), args...)
-	cmd.Dir = s.Dir
-	s.as(cmd)
-	out, err := cmd.Output()
-	if e, ok := errors.AsType[*exec.ExitError](err); ok {
-		err = fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(e.Stderr))
-	}
-	return out, err
+	return s.Server.Tool(filepath.Join(s.bin, name), args...)
 }
 
 // New starts a server for who has no test; Stop ends it.
@@ -189,111 +157,40 @@ func New(opts Options) (*Server, error) {
 	}
 	_, err = s.Tool("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
 	if err == nil {
-		err = s.putFiles()
+		err = s.Put(s.data(), opts.Files)
 	}
 	if err == nil {
 		err = s.Run()
 	}
 	if err != nil {
-		os.RemoveAll(s.Dir)
+		s.Stop()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) putFiles() error {
-	for name, content := range s.opts.Files {
-		path := filepath.Join(s.data(), name)
-		os.Remove(path)
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			return err
-		}
-		if s.account == nil {
-			continue
-		}
-		if err := os.Chown(path, int(s.account.Uid), int(s.account.Gid)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// prepare finds what a server needs: programs, a directory, a user, a port.
+// prepare makes a server without data.
 func prepare(opts Options) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{bin: bin, opts: opts}
-	if s.account, err = account(); err != nil {
+	s.Server, err = testserver.New(testserver.Kind{
+		Name:     "PostgreSQL",
+		Accounts: []string{"postgres", "nobody"},
+		OnDisk:   opts.Fsync,
+		Signal:   "QUIT", // ends its children as well
+		Answers:  s.answers,
+	})
+	if err != nil {
 		return nil, err
 	}
-	if s.Port, err = freePort(); err != nil {
-		return nil, err
-	}
-	if s.Dir, err = tempDir(opts); err != nil {
-		return nil, err
-	}
-	if s.account != nil {
-		err = os.Chown(s.Dir, int(s.account.Uid), int(s.account.Gid))
-	}
-	return s, err
-}
-
-// tempDir makes the server's directory, in memory if nothing need be synced.
-func tempDir(opts Options) (string, error) {
-	const pattern = "zari-pg-" // a short path: a socket's may have 107 bytes
-	if opts.Fsync {
-		return os.MkdirTemp("", pattern)
-	}
-	return memdir.Make(pattern)
+	s.Command = append([]string{filepath.Join(bin, "postgres"), "-D", s.data()}, s.settings()...)
+	return s, nil
 }
 
 func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
-
-// as makes cmd run as the server's user.
-func (s *Server) as(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.account}
-}
-
-// keeper runs the server in its directory until the standard input ends. The mark
-// "keep" leaves the directory there.
-const keeper = `
-bin=$1 dir=$2; shift 2
-"$bin/postgres" -D "$dir/data" "$@" & pid=$!
-cat > /dev/null
-signal=$(cat "$dir/signal" 2> /dev/null || echo QUIT)
-kill -"$signal" $pid
-wait $pid
-[ -e "$dir/keep" ] || rm -rf "$dir"
-`
-
-// Run starts the server, also again after Halt, and returns when it answers.
-func (s *Server) Run() error {
-	os.Remove(filepath.Join(s.Dir, "keep"))
-	log, err := os.OpenFile(filepath.Join(s.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	args := append([]string{"-c", keeper, "keeper", s.bin, s.Dir}, s.settings()...)
-	cmd := exec.Command("/bin/sh", args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, log, log
-	s.as(cmd)
-	if s.hold, err = cmd.StdinPipe(); err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	s.keeper = cmd
-	if err := s.wait(); err != nil {
-		said, _ := os.ReadFile(log.Name())
-		s.Stop()
-		return fmt.Errorf("PostgreSQL does not start: %w\n%s", err, said)
-	}
-	return nil
-}
 
 func (s *Server) settings() []string {
 	list := []string{
@@ -310,47 +207,13 @@ func (s *Server) settings() []string {
 	return args
 }
 
-// wait returns when the server lets one in, which a standby does as well.
-func (s *Server) wait() error {
-	ctx, cancel := context.WithTimeout(context.Background(), startup)
-	defer cancel()
-	for {
-		conn, err := pgx.Connect(ctx, s.DSN("postgres"))
-		if err == nil {
-			return conn.Close(ctx)
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(20 * time.Millisecond):
-		}
+// answers returns no error when the server lets one in, which a standby does as well.
+func (s *Server) answers(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+	if err != nil {
+		return err
 	}
-}
-
-// Stop stops the server and removes what it kept.
-func (s *Server) Stop() {
-	if s.keeper == nil {
-		os.RemoveAll(s.Dir)
-		return
-	}
-	s.hold.Close()
-	s.keeper.Wait()
-	s.keeper = nil
-	os.RemoveAll(s.Dir)
-}
-
-// Halt stops the server with a signal and keeps its data for Run: INT ends sessions
-// and shuts down in order, QUIT is as a crash.
-func (s *Server) Halt(signal string) error {
-	for name, content := range map[string]string{"keep": "", "signal": signal} {
-		if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(content), 0o666); err != nil {
-			return err
-		}
-	}
-	s.hold.Close()
-	s.keeper.Wait() // says how postgres ended
-	s.keeper = nil
-	return os.Remove(filepath.Join(s.Dir, "signal"))
+	return conn.Close(ctx)
 }
 
 // programs returns the directory of the newest PostgreSQL.
@@ -361,7 +224,7 @@ func programs() (string, error) {
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil || len(found) == 0 {
-		return "", errNotInstalled
+		return "", testserver.Missing("PostgreSQL is not installed: `make servers` installs it")
 	}
 	newest := slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })
 	return filepath.Dir(newest), nil
@@ -371,37 +234,4 @@ func programs() (string, error) {
 func version(path string) int {
 	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
 	return n
-}
-
-// account returns whom to run PostgreSQL as.
-func account() (*syscall.Credential, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
-		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, err
-		}
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-	}
-	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(port))
 }
