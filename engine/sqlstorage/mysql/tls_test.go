@@ -12,21 +12,21 @@ import (
 )
 
 func TestTLS(t *testing.T) {
-	dir, err := os.MkdirTemp("", "zari-tls-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { // the server runs as somebody else
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	ca := testca.New(t, dir, "ca")
 	testca.New(t, dir, "other-ca")
 	ca.Server(t, "server")
 	ca.Client(t, "client")
-	s := testmysql.Start(t, testmysql.Options{Settings: []string{
-		"--ssl-ca=" + file("ca.pem"), "--ssl-cert=" + file("server.pem"), "--ssl-key=" + file("server.key")}})
+	files := make(map[string][]byte)
+	for _, name := range []string{"ca.pem", "server.pem", "server.key"} {
+		content, err := os.ReadFile(file(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = content
+	}
+	s := testmysql.Start(t, testmysql.Options{Files: files, Settings: []string{"--ssl-ca=ca.pem", "--ssl-cert=server.pem", "--ssl-key=server.key"}})
 	s.Database(t)
 	for _, statement := range []string{
 		"CREATE DATABASE secured", "CREATE USER zari IDENTIFIED BY 'it''s'", "GRANT ALL ON secured.* TO zari",
