@@ -1,5 +1,4 @@
-// Package tests3 starts S3 servers for tests: child processes on a free port of the
-// loopback, with their data in a directory of the test.
+// Package tests3 starts S3 servers for tests, as package testserver does.
 //
 //	server := tests3.Start(t)     // or skips the test and says why
 //	bucket := server.Bucket(t)    // a new one
@@ -12,24 +11,23 @@
 //
 //	ZARI_TOOLS  the directory of installed servers; ~/.cache/zari/tools otherwise
 //	ZARI_MINIO  a MinIO binary (go install github.com/minio/minio@latest)
-//	CI          if set, a missing versitygw is a failure
 package tests3
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/zaridb/zari/internal/testserver"
 )
 
 // Version is the versitygw that the tests are made for; earlier ones check a
@@ -45,12 +43,6 @@ const (
 // Server is a running S3 server.
 type Server struct {
 	Endpoint string // URL
-
-	binary string
-	args   []string
-	env    []string
-	stop   context.CancelFunc
-	done   chan error
 }
 
 // Binary returns the path of versitygw, or skips the test.
@@ -62,102 +54,67 @@ func Binary(t testing.TB) string {
 	}
 	binary := filepath.Join(tools, "versitygw-"+Version)
 	if _, err := os.Stat(binary); err != nil {
-		missing(t, "there is no versitygw "+Version+": `make tools` installs it ("+err.Error()+")")
+		testserver.Require(t, testserver.Missing("there is no versitygw "+Version+": `make tools` installs it ("+err.Error()+")"))
 	}
 	return binary
+}
+
+// environment has the keys for whichever server it is.
+var environment = []string{
+	"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + SecretKey,
+	"MINIO_ROOT_USER=" + AccessKey, "MINIO_ROOT_PASSWORD=" + SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
 }
 
 // Start runs a server until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	addr := freeAddr(t)
-	s := &Server{Endpoint: "http://" + addr}
-	if s.binary = os.Getenv("ZARI_MINIO"); s.binary != "" {
-		s.args = []string{"server", "--quiet", "--address", addr, tempDir(t)}
-		s.env = []string{"MINIO_ROOT_USER=" + AccessKey, "MINIO_ROOT_PASSWORD=" + SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off"}
+	program := os.Getenv("ZARI_MINIO")
+	minio := program != ""
+	if !minio {
+		program = Binary(t)
+	}
+	server := new(Server)
+	s, err := testserver.New(testserver.Kind{
+		Name:    filepath.Base(program),
+		OnDisk:  true, // not all file systems in memory have what they use: extended attributes, writes past the cache
+		Env:     environment,
+		Answers: server.answers,
+	})
+	testserver.Require(t, err)
+	t.Cleanup(s.Stop)
+	data := filepath.Join(s.Dir, "data")
+	testserver.Require(t, os.Mkdir(data, 0o700))
+	if minio {
+		s.Command = []string{program, "server", "--quiet", "--address", s.Addr(), data}
 	} else {
-		s.binary = Binary(t)
 		// It keeps etags in extended attributes. (With --sidecar it keeps them in
 		// other files, and answers the bytes of one object with the etag of the next.)
-		s.args = []string{"--port", addr, "--quiet", "posix", tempDir(t)}
-		s.env = []string{"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + SecretKey}
+		s.Command = []string{program, "--port", s.Addr(), "--quiet", "posix", data}
 	}
-	return start(t, s)
+	server.Endpoint = "http://" + s.Addr()
+	testserver.Require(t, s.Run())
+	return server
 }
 
-func missing(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
+// once leaves no connection, and no goroutine, which tests look for.
+var once = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// tempDir is a directory that is removed even if a server still wrote into it.
-func tempDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "zari-s3-")
+// answers returns no error when the server does more than listen: MinIO then says for a
+// while that it is not available.
+func (s *Server) answers(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint, nil)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	resp, err := once.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func start(t testing.TB, s *Server) *Server {
-	t.Helper()
-	s.Start(t)
-	t.Cleanup(s.Kill)
-	return s
-}
-
-// Start starts a server again that was killed: on the same port, with its data.
-func (s *Server) Start(t testing.TB) {
-	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop, s.done = stop, make(chan error, 1)
-	cmd := exec.CommandContext(ctx, s.binary, s.args...)
-	cmd.Env = append(os.Environ(), s.env...)
-	dieWithParent(cmd)
-	go func() {
-		runtime.LockOSThread() // the child dies when the thread that started it does
-		s.done <- cmd.Run()
-	}()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		resp, err := http.Get(s.Endpoint)
-		if err == nil {
-			resp.Body.Close()
-			return
-		}
-		select {
-		case err := <-s.done:
-			t.Fatalf("%s ended at once: %v", s.binary, err)
-		default:
-		}
-		if time.Now().After(deadline) {
-			s.Kill()
-			t.Fatalf("%s does not answer: %v", s.binary, err)
-		}
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusInternalServerError {
+		return errors.New(resp.Status)
 	}
-}
-
-// Kill ends the server with SIGKILL. Its data stay until the test ends.
-func (s *Server) Kill() {
-	s.stop()
-	if s.done != nil {
-		<-s.done
-		s.done = nil
-	}
+	return nil
 }
 
 var buckets atomic.Int64
@@ -166,7 +123,6 @@ var buckets atomic.Int64
 func (s *Server) Bucket(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("zari-test-%d", buckets.Add(1))
-	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // tests look for goroutines left behind
 	client := s3.New(s3.Options{
 		BaseEndpoint: &s.Endpoint, Region: "us-east-1", UsePathStyle: true, HTTPClient: once,
 		Credentials: credentials.NewStaticCredentialsProvider(AccessKey, SecretKey, ""),
