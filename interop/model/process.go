@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/zaridb/zari/internal/testserver"
 )
 
 // Process is a ZEO server to be watched: a command that serves one Data.fs on one
@@ -41,7 +43,7 @@ const startBound = 60 * time.Second
 // Start runs the command, and waits until the server greets a client.
 func (p *Process) Start(ctx context.Context) error {
 	if p.addr == "" {
-		addr, err := freeAddr()
+		addr, err := testserver.FreeAddr()
 		if err != nil {
 			return err
 		}
@@ -144,14 +146,4 @@ func (p *Process) tail() string {
 		return err.Error()
 	}
 	return strings.TrimSpace(string(b[max(0, len(b)-2000):]))
-}
-
-// freeAddr finds a port on the loopback that nobody listens on.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
