@@ -1,11 +1,11 @@
 package storages
 
 import (
-	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zaridb/zari/internal/roster"
 	"github.com/zaridb/zari/internal/testmemcached"
 	"github.com/zaridb/zari/wrapper/cache"
 	"github.com/zaridb/zari/wrapper/memcached"
@@ -32,33 +32,33 @@ func TestCaches(t *testing.T) {
 		"memory, if told to": {"<cache main>\n<mappingstorage/>\n</cache>", map[string]int64{"main": cache.DefaultBytes}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var list cache.List
-			opened, err := OpenAll(t.Context(), load(t, t.TempDir(), test.text), Options{Caches: &list})
+			var r roster.Roster
+			opened, err := OpenAll(t.Context(), load(t, t.TempDir(), test.text), Options{Caches: true, Roster: &r})
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := make(map[string]int64)
-			for name, c := range list.All() {
+			for name, c := range roster.All[*cache.Storage](&r) {
 				got[name] = c.Stats().Limit
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("caches (-want +got):\n%s", diff)
 			}
-			useCache(t, opened[0], &list)
+			useCache(t, opened[0], &r)
 			for _, s := range opened {
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if n := len(maps.Collect(list.All())); n > 0 {
-				t.Errorf("%d caches are left", n)
+			for name, part := range roster.All[any](&r) {
+				t.Errorf("of %s a %T is left", name, part)
 			}
 		})
 	}
 }
 
 // useCache loads an object twice.
-func useCache(t *testing.T, s zodb.Storage, list *cache.List) {
+func useCache(t *testing.T, s zodb.Storage, r *roster.Roster) {
 	t.Helper()
 	oid := commit(t, s)
 	for range 2 {
@@ -66,7 +66,7 @@ func useCache(t *testing.T, s zodb.Storage, list *cache.List) {
 			t.Errorf("%+v, %v", rec, err)
 		}
 	}
-	for name, c := range list.All() {
+	for name, c := range roster.All[*cache.Storage](r) {
 		if stats := c.Stats(); name == "main" && stats.Hits == 0 {
 			t.Errorf("%s: %+v", name, stats)
 		}
@@ -87,16 +87,15 @@ func TestNoCaches(t *testing.T) {
 
 // cache-servers and cache-prefix are used.
 func TestMemcached(t *testing.T) {
-	var caches cache.List
-	var list memcached.List
+	var r roster.Roster
 	text := sqlSection("main", "cache-local-mb 0", "cache-prefix plone", "cache-servers "+testmemcached.Start(t))
-	s, err := Open(t.Context(), load(t, t.TempDir(), text)[0], Options{Caches: &caches, Memcached: &list})
+	s, err := Open(t.Context(), load(t, t.TempDir(), text)[0], Options{Caches: true, Roster: &r})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	oid := commit(t, s)
-	for name, m := range list.All() {
+	for name, m := range roster.All[*memcached.Storage](&r) {
 		for i := 0; m.Stats().Hits == 0; i++ { // what is kept is written beside the loads
 			if rec, err := s.LoadBefore(t.Context(), oid, zodb.MaxTID); err != nil || string(rec.Data) != "data" || i > 100_000 {
 				t.Fatalf("%+v, %v, %+v", rec, err, m.Stats())

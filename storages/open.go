@@ -4,6 +4,7 @@
 package storages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,15 +17,13 @@ import (
 	"github.com/zaridb/zari/config/zconfig"
 	"github.com/zaridb/zari/engine/filestorage"
 	"github.com/zaridb/zari/engine/memstorage"
-	"github.com/zaridb/zari/engine/s3storage/objstore"
-	"github.com/zaridb/zari/engine/sqlstorage"
+	"github.com/zaridb/zari/internal/roster"
 	"github.com/zaridb/zari/internal/vfs"
 	"github.com/zaridb/zari/resolve"
 	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/wrapper/cache"
 	"github.com/zaridb/zari/wrapper/compress"
 	"github.com/zaridb/zari/wrapper/delay"
-	"github.com/zaridb/zari/wrapper/memcached"
 	"github.com/zaridb/zari/wrapper/readonly"
 	"github.com/zaridb/zari/zodb"
 	"github.com/zaridb/zari/zodb/pickle"
@@ -50,21 +49,13 @@ type Options struct {
 	// of them is refused then. Without it such a pack does as Python's, and warns.
 	Several bool
 
-	// Pools is told of each SQL database that is opened, by its name, and how to ask
-	// for the figures of its connections.
-	Pools func(database string, figures func() []sqlstorage.Pool)
+	// Caches is for a server, which is asked for the same records again: they are kept in memory, and
+	// in memcached, as the sections say. Without it only a <cache> keeps any.
+	Caches bool
 
-	// Requests is told of every store of objects that is opened, with the name of the
-	// storage in it.
-	Requests func(storage string, c objstore.Counting)
-
-	// Caches is where the caches of records join that the storages have without being told
-	// to; nil: they have none.
-	Caches *cache.List
-
-	// Memcached is where the storages join that keep records in memcached, which they do
-	// only with Caches.
-	Memcached *memcached.List
+	// Roster is where operators find the parts of the storages that have figures to show, by
+	// the names of the storages; nil: nowhere.
+	Roster *roster.Roster
 
 	// Progress is told of long work, such as the rebuild of an index.
 	Progress func(storage, what string, done, total int64)
@@ -179,7 +170,7 @@ func (o *opener) openOne(ctx context.Context, c config.Storage, blobDir string) 
 		if err != nil {
 			return nil, err
 		}
-		return cache.New(base, cache.Options{Bytes: c.Size, Name: c.StorageName(), In: o.Caches})
+		return cache.New(base, cache.Options{Bytes: c.Size, Page: o.page(c, base)})
 	case *config.DelayedStorage:
 		base, err := o.open(ctx, c.Storage, blobDir)
 		if err != nil {
@@ -229,13 +220,18 @@ func (o *opener) ownReferences() func(record []byte, dst []zodb.OID) ([]zodb.OID
 	}
 }
 
-// cached keeps the records of a storage in memory, if its section has a size for that and
+// cached keeps the records of a section's storage in memory, if there is a size for that and
 // it is a server that opens it.
-func (o *opener) cached(s zodb.Storage, c config.Cached, name string) (zodb.Storage, error) {
-	if c.CacheSize == 0 || o.Caches == nil {
+func (o *opener) cached(s zodb.Storage, size int64, c config.Storage) (zodb.Storage, error) {
+	if size == 0 || !o.Caches {
 		return s, nil
 	}
-	return cache.New(s, cache.Options{Bytes: c.CacheSize, Name: name, In: o.Caches})
+	return cache.New(s, cache.Options{Bytes: size, Page: o.page(c, s)})
+}
+
+// page returns a page for what is around a section's storage, which need not have been given a name.
+func (o *opener) page(c config.Storage, s zodb.Storage) *roster.Page {
+	return o.Roster.Page(cmp.Or(c.StorageName(), s.Info().Name))
 }
 
 var errTwoBlobDirs = errors.New("a second blob directory for one storage")

@@ -30,6 +30,7 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 		BlobDir: c.BlobDir + blobDir, BlobCache: c.BlobCache, CacheDir: c.CacheDir, CacheBytes: c.CacheDirSize,
 		ReadOnly: c.ReadOnly || o.ReadOnly, Window: c.Window, MaxTransaction: c.MaxTxn, Lease: c.Lease, Backlog: c.LogBacklog,
 		KeepHistory: c.KeepHistory, PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger,
+		Page: o.Roster.Page(c.StorageName()),
 	}
 	u, err := parseS3(c, &opts)
 	if err != nil {
@@ -44,14 +45,7 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 	if err := u.log.or(c).open(ctx, &opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", opts.Name, err), opts.Objects.Close())
 	}
-	opts.OpenURL = func(ctx context.Context, where string) (objstore.Store, error) {
-		objects, err := u.beside(ctx, where)
-		if err == nil {
-			o.counted(c, objects)
-		}
-		return objects, err
-	}
-	o.counted(c, opts.Objects)
+	opts.OpenURL = u.beside
 	engine, err := s3storage.Open(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -60,7 +54,7 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 	if err != nil {
 		return nil, err
 	}
-	s, err := o.cached(st, u.kept, c.StorageName())
+	s, err := o.cached(st, u.kept, c)
 	if err != nil || u.at == 0 {
 		return s, err
 	}
@@ -69,13 +63,6 @@ func (o *opener) openS3(ctx context.Context, c *config.S3Storage, blobDir string
 		return nil, errors.Join(err, s.Close())
 	}
 	return view, nil
-}
-
-// counted tells who counts requests of a store of theirs.
-func (o *opener) counted(c *config.S3Storage, objects objstore.Store) {
-	if counting, ok := objects.(objstore.Counting); ok && o.Requests != nil {
-		o.Requests(c.StorageName(), counting)
-	}
 }
 
 // S3 is a database in a bucket or a directory, to be looked after without a server.
@@ -112,7 +99,7 @@ type s3URL struct {
 	public string         // where others find it
 	at     zodb.TID       // not 0: the database as this transaction left it
 	log    s3Log
-	kept   config.Cached // records in memory
+	kept   int64 // bytes of records in memory
 }
 
 // beside opens the store of another database, with the credentials of this one.
@@ -149,7 +136,7 @@ func publicURL(b bucket.Options) string {
 func parseS3(c *config.S3Storage, opts *s3storage.Options) (s3URL, error) {
 	text := c.URL
 	opts.Name, _, _ = strings.Cut(text, "?")
-	x := s3URL{kept: c.Cached}
+	x := s3URL{kept: c.CacheSize}
 	var rest url.Values
 	if path, ok := strings.CutPrefix(opts.Name, "s3dir://"); ok {
 		u, err := url.Parse(text)
@@ -211,7 +198,7 @@ func (x *s3URL) option(name, value string, opts *s3storage.Options) (err error) 
 	case "pack-gc":
 		opts.PackGC, err = zconfig.Boolean(value)
 	case "cache-size":
-		x.kept.CacheSize, err = zconfig.ByteSize(value)
+		x.kept, err = zconfig.ByteSize(value)
 	case "at":
 		x.at, err = ParseInstant(value, time.Now())
 	default:

@@ -30,13 +30,10 @@ func (o *opener) openSQL(ctx context.Context, c *config.RelStorage, blobDir stri
 	}
 	engine, err := sqlstorage.Open(ctx, d, sqlstorage.Options{
 		Form: form(c), Shared: c.CoWritten, Create: o.creates(c), Clear: c.Clear, ReadOnly: readOnly, Blobs: blobOptions(c, blobDir),
-		PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger,
+		PackGC: c.PackGC, References: o.ownReferences(), Logger: o.Logger, Page: o.Roster.Page(c.StorageName()),
 	})
 	if err != nil {
 		return nil, err
-	}
-	if o.Pools != nil {
-		o.Pools(d.Name(), d.Pools)
 	}
 	so := o.store()
 	so.LockWait = c.LockTimeout
@@ -49,17 +46,17 @@ func (o *opener) openSQL(ctx context.Context, c *config.RelStorage, blobDir stri
 	if err != nil {
 		return nil, err
 	}
-	return o.cached(far, c.Cached, c.StorageName())
+	return o.cached(far, c.CacheSize, c)
 }
 
 // memcached keeps records of a storage in the memcached servers of its section, if there
 // are any and it is a server that opens it.
 func (o *opener) memcached(ctx context.Context, s zodb.Storage, c *config.RelStorage) (zodb.Storage, error) {
-	if len(c.CacheServers) == 0 || o.Caches == nil {
+	if len(c.CacheServers) == 0 || !o.Caches {
 		return s, nil
 	}
 	return memcached.New(ctx, s, memcached.Options{
-		Servers: c.CacheServers, Prefix: c.CachePrefix, Logger: o.Logger, Name: c.StorageName(), In: o.Memcached,
+		Servers: c.CacheServers, Prefix: c.CachePrefix, Logger: o.Logger, Page: o.page(c, s),
 	})
 }
 

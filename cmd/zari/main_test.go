@@ -111,34 +111,6 @@ func TestWeb(t *testing.T) {
 	}
 }
 
-// A SQL database's connections are shown, however deep it lies.
-func TestPoolMetrics(t *testing.T) {
-	f := serveFlags{address: "127.0.0.1:0", metrics: "127.0.0.1:0"}
-	dir := t.TempDir()
-	cfg, err := f.load([]string{"demo:(sqlite://" + dir + "/base?pool_size=3)/(sqlite://" + dir + "/changes)"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.EventLog = &config.EventLog{}
-	s := &service{cfg: cfg}
-	defer s.close()
-	if err := s.open(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	w := httptest.NewRecorder()
-	s.webHandler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-	for _, want := range []string{
-		`zari_database_connections_limit{database="sqlite:` + dir + `/base/main.sqlite3",pool="loads"} 3`,
-		`zari_database_connections_limit{database="sqlite:` + dir + `/changes/main.sqlite3",pool="loads"} 8`,
-		`zari_database_connections{database="sqlite:` + dir + `/base/main.sqlite3",pool="writes"} 1`,
-		`zari_database_connections_in_use{database="sqlite:` + dir + `/base/main.sqlite3",pool="writes"} 0`,
-	} {
-		if !strings.Contains(w.Body.String(), want) {
-			t.Errorf("/metrics has no %s:\n%s", want, w.Body)
-		}
-	}
-}
-
 func TestStaleSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	if err := removeStaleSocket(path); err != nil {

@@ -13,9 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/zaridb/zari/wrapper/cache"
-	"github.com/zaridb/zari/wrapper/memcached"
 )
 
 // openMetrics starts the second port: metrics and health. It is opened first, so
@@ -53,9 +50,8 @@ func (s *service) webHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var once sync.Once // the server exists only later
-	registry.MustRegister(conflictMetrics{s.resolver}, &s.pools, &s.requests,
-		cacheMetrics[*cache.Storage, cacheStats]{&s.caches, cacheCounts},
-		cacheMetrics[*memcached.Storage, memcached.Stats]{&s.memcached, memcachedCounts})
+	registry.MustRegister(conflictMetrics{s.resolver})
+	registry.MustRegister(partMetrics(&s.roster)...)
 	mux := http.NewServeMux()
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {

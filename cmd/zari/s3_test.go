@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zaridb/zari/engine/s3storage/objstore"
+	"github.com/zaridb/zari/internal/roster"
 	"github.com/zaridb/zari/resolve"
 	"github.com/zaridb/zari/storages"
 )
@@ -152,8 +153,9 @@ func TestRequestMetrics(t *testing.T) {
 	var c objstore.Meter
 	c.Put.Store(3)
 	c.BytesOut.Store(12345678)
-	s.requests.add("main", &c)
-	s.requests.add("main", &c)
+	page := s.roster.Page("main")
+	page.Add(&c)
+	page.Add(&c) // as a branch, which has two stores
 	recorder := httptest.NewRecorder()
 	s.webHandler().ServeHTTP(recorder, httptest.NewRequest("GET", "/metrics", nil))
 	got, err := readMetrics(recorder.Body, "main", time.Now())
@@ -180,9 +182,17 @@ func TestBranchCommand(t *testing.T) {
 	if out := zariOK(t, "s3", "status", to); !strings.Contains(out, "branch of   "+url) {
 		t.Errorf("the status of the branch does not say so:\n%s", out)
 	}
-	s, err := storages.OpenURL(t.Context(), to, storages.Options{})
+	var r roster.Roster
+	s, err := storages.OpenURL(t.Context(), to, storages.Options{Roster: &r})
 	if err != nil {
 		t.Fatal(err)
+	}
+	stores := 0
+	for range roster.All[objstore.Counting](&r) {
+		stores++
+	}
+	if stores != 2 {
+		t.Errorf("the requests of %d stores are counted, want those of the branch and its original", stores)
 	}
 	if code, _, errOut := zari(t, "branch", "--drop", to); code != exitFailure || !strings.Contains(errOut, "a server writes") {
 		t.Errorf("dropping under a server: exit status %d, %s", code, errOut)

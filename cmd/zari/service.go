@@ -18,10 +18,9 @@ import (
 	"time"
 
 	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/internal/roster"
 	"github.com/zaridb/zari/resolve"
 	"github.com/zaridb/zari/storages"
-	"github.com/zaridb/zari/wrapper/cache"
-	"github.com/zaridb/zari/wrapper/memcached"
 	"github.com/zaridb/zari/zeo/server"
 	"github.com/zaridb/zari/zeo/wire"
 	"github.com/zaridb/zari/zodb"
@@ -33,21 +32,18 @@ type service struct {
 	readOnly bool // storages are opened such that nothing can be written
 	drain    time.Duration
 
-	logs      *config.Logs
-	log       *slog.Logger
-	resolver  *resolve.Resolver
-	pools     poolMetrics
-	caches    cache.List
-	memcached memcached.List
-	storages  map[string]zodb.Storage
-	server    *server.Server
-	tls       *server.TLS
-	listener  net.Listener
-	web       *http.Server
-	ready     atomic.Bool
-	requests  requestMetrics
-	signals   chan os.Signal
-	closers   []func() error
+	logs     *config.Logs
+	log      *slog.Logger
+	resolver *resolve.Resolver
+	roster   roster.Roster
+	storages map[string]zodb.Storage
+	server   *server.Server
+	tls      *server.TLS
+	listener net.Listener
+	web      *http.Server
+	ready    atomic.Bool
+	signals  chan os.Signal
+	closers  []func() error
 }
 
 // open opens everything, in the order in which it is needed. What was opened
@@ -95,7 +91,7 @@ func (s *service) openStorages(ctx context.Context) error {
 	s.storages = make(map[string]zodb.Storage)
 	opts := storages.Options{
 		ReadOnly: s.readOnly, TxnMemory: s.cfg.ZEO.MaxTransactionMemory, Logger: s.log, Resolver: s.resolver, Survive: true,
-		Pools: s.pools.add, Requests: s.requests.add, Caches: &s.caches, Memcached: &s.memcached,
+		Caches: true, Roster: &s.roster,
 		Progress: everyFew(func(storage, what string, percent int64) {
 			s.log.Info("working", "storage", storage, "what", what, "percent", percent)
 		}),

@@ -93,7 +93,9 @@ func look(ctx context.Context, opts Options) (*Engine, error) {
 // start is Open without what goes on behind.
 func start(ctx context.Context, opts Options) (*Engine, error) {
 	e := newEngine(opts)
+	opts.Page.Add(e.objects)
 	if err := e.open(ctx); err != nil {
+		opts.Page.Close()
 		e.cancel()
 		e.wg.Wait()
 		e.giveUpLease()
@@ -174,6 +176,7 @@ func (e *Engine) Close() error {
 		}
 		e.moveRest()
 		e.giveUpLease()
+		e.opts.Page.Close()
 		e.closeErr = errors.Join(e.closeFronts(), e.closeReading(), e.objects.Close())
 	})
 	return e.closeErr

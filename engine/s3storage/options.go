@@ -10,6 +10,7 @@ import (
 	"github.com/zaridb/zari/engine/s3storage/front"
 	"github.com/zaridb/zari/engine/s3storage/layout"
 	"github.com/zaridb/zari/engine/s3storage/objstore"
+	"github.com/zaridb/zari/internal/roster"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -98,6 +99,9 @@ type Options struct {
 	Elapsed func() time.Duration
 	Sleep   func(ctx context.Context, d time.Duration)
 	Logger  *slog.Logger
+
+	// Page is where operators find, and the engine closes: the stores of objects. nil: nowhere.
+	Page *roster.Page
 }
 
 func (o Options) withDefaults() Options {

@@ -107,6 +107,7 @@ func (e *Engine) openOwner(ctx context.Context, branch, id layout.ID) (*owner, e
 	if err := e.isDatabase(ctx, objects, id); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", share.OwnerURL, err), objects.Close())
 	}
+	e.opts.Page.Add(objects)
 	return &owner{share, objects}, nil
 }
 

@@ -217,6 +217,11 @@ type Pool struct {
 	Limit       int // Open never exceeds it
 }
 
+// Add returns both together, as q is called.
+func (p Pool) Add(q Pool) Pool {
+	return Pool{q.Name, p.Open + q.Open, p.InUse + q.InUse, p.Limit + q.Limit}
+}
+
 // MaxIn is the largest number of values that In is called with.
 const MaxIn = 1000
 

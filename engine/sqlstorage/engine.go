@@ -59,6 +59,7 @@ func Open(ctx context.Context, d Dialect, o Options) (*Engine, error) {
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
+	o.Page.Add(d)
 	return e, nil
 }
 
@@ -254,6 +255,7 @@ func scanMeta(d Dialect, row Row) (m store.Meta, err error) {
 // Close implements store.Engine.
 func (e *Engine) Close() error {
 	e.closing.Do(func() {
+		e.opts.Page.Close()
 		if e.lease != nil {
 			e.closeErr = e.lease.Close()
 		}

@@ -3,6 +3,7 @@ package sqlstorage
 import (
 	"log/slog"
 
+	"github.com/zaridb/zari/internal/roster"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -36,6 +37,7 @@ type Options struct {
 	// there is no garbage collection. An error ends the pack.
 	References func(data []byte, dst []zodb.OID) ([]zodb.OID, error)
 
+	Page   *roster.Page // where operators find the dialect, and that the engine closes; nil: nowhere
 	Logger *slog.Logger
 }
 

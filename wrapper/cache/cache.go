@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zaridb/zari/internal/revisions"
+	"github.com/zaridb/zari/internal/roster"
 	"github.com/zaridb/zari/zodb"
 )
 
@@ -17,9 +18,8 @@ const DefaultBytes = 256 << 20
 
 // Options are the settings of a cache.
 type Options struct {
-	Bytes int64  // of memory at most, everything included; 0: DefaultBytes
-	Name  string // for operators; "": that of the storage
-	In    *List  // where operators find it; nil: nowhere
+	Bytes int64        // of memory at most, everything included; 0: DefaultBytes
+	Page  *roster.Page // where operators find it, and that it closes; nil: nowhere
 }
 
 // Storage is a storage whose records are kept in memory.
@@ -46,15 +46,12 @@ func New(base zodb.Storage, o Options) (*Storage, error) {
 	if o.Bytes == 0 {
 		o.Bytes = DefaultBytes
 	}
-	if o.Name == "" {
-		o.Name = base.Info().Name
-	}
 	s := &Storage{Storage: base, cache: revisions.New(o.Bytes)}
 	stop := s.observe(w)
-	o.In.Add(o.Name, s)
+	o.Page.Add(s)
 	s.close = sync.OnceValue(func() error {
 		s.closed.Store(true)
-		o.In.Remove(s)
+		o.Page.Close()
 		stop()
 		return base.Close()
 	})

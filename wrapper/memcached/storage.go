@@ -1,7 +1,6 @@
 package memcached
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +23,7 @@ type Options struct {
 	Expire  time.Duration // how long entries stay that nobody reads; default 0: as long as there is room
 	Changed int           // objects that have changed since a checkpoint, until there is a new one; default 200,000
 
-	Name string // for operators; "": that of the storage
-	In   *List  // where operators find it; nil: nowhere
+	Page *roster.Page // where operators find it, and that it closes; nil: nowhere
 
 	Logger *slog.Logger     // default: none
 	Clock  func() time.Time // default time.Now
@@ -99,9 +97,9 @@ func open(ctx context.Context, base zodb.Storage, o Options) (*Storage, error) {
 		return nil, fmt.Errorf("memcached: %w", err)
 	}
 	stop := s.start(ctx, w)
-	o.In.Add(cmp.Or(o.Name, base.Info().Name), s)
+	o.Page.Add(s)
 	s.close = sync.OnceValue(func() error {
-		o.In.Remove(s)
+		o.Page.Close()
 		stop()
 		s.servers.close()
 		return base.Close()
@@ -245,9 +243,6 @@ type Stats struct {
 func (s *Storage) Stats() Stats {
 	return Stats{Hits: s.hits.Load(), Misses: s.misses.Load(), Failed: s.failed.Load(), Damaged: s.damaged.Load()}
 }
-
-// List is all storages with memcached of a process, for operators. A nil one takes none.
-type List = roster.Roster[*Storage]
 
 // Close closes the wrapped storage.
 func (s *Storage) Close() error { return s.close() }

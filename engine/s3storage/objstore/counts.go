@@ -32,11 +32,6 @@ func (c Counts) Sub(earlier Counts) Counts {
 // Add returns both together.
 func (c Counts) Add(d Counts) Counts { return c.Sub(Counts{}.Sub(d)) }
 
-// ByKind returns the numbers of requests by kind.
-func (c Counts) ByKind() map[string]int64 {
-	return map[string]int64{"put": c.Put, "get": c.Get, "head": c.Head, "list": c.List, "delete": c.Delete}
-}
-
 // Requests is the number of all requests.
 func (c Counts) Requests() int64 { return c.Put + c.Get + c.Head + c.List + c.Delete }
 
