@@ -34,12 +34,12 @@ func TestRoster(t *testing.T) {
 		"SQL":    {sqlSection("main"), Options{}, []string{"main *sqlite.DB"}},
 		"SQL with caches": {sqlSection("main", "cache-servers 127.0.0.1:1"), Options{Caches: true},
 			[]string{"main *cache.Storage", "main *memcached.Storage", "main *sqlite.DB"}},
-		"S3":             {s3("main", ""), Options{}, []string{"main *dir.Store"}},
-		"S3, to be read": {s3("main", "read-only true"), Options{}, []string{"main *dir.Store"}},
+		"S3":             {s3("main", ""), Options{}, []string{"main *blockcache.Cache", "main *dir.Store"}},
+		"S3, to be read": {s3("main", "read-only true"), Options{}, []string{"main *blockcache.Cache", "main *dir.Store"}},
 		"S3 with a front": {s3("main", "log local\nlog-dir $dir/log"), Options{},
-			[]string{"main *dir.Store"}},
+			[]string{"main *blockcache.Cache", "main *dir.Store"}},
 		"deep": {"<demostorage main>\n<zlibstorage base>\n" + sqlSection("x") + "</zlibstorage>\n" + s3("changes", "") + "</demostorage>", Options{},
-			[]string{"changes *dir.Store", "x *sqlite.DB"}},
+			[]string{"changes *blockcache.Cache", "changes *dir.Store", "x *sqlite.DB"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

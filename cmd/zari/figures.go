@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/zaridb/zari/engine/s3storage/objstore"
+	"github.com/zaridb/zari/engine/s3storage/objstore/blockcache"
 	"github.com/zaridb/zari/engine/sqlstorage"
 	"github.com/zaridb/zari/internal/revisions"
 	"github.com/zaridb/zari/internal/roster"
@@ -24,6 +25,7 @@ func partMetrics(r *roster.Roster) []prometheus.Collector {
 		collector[objstore.Counts]{sum(parts(r, objstore.Counting.Counts), objstore.Counts.Add), requestFigures},
 		collector[revisions.Stats]{numbered(parts(r, (*cache.Storage).Stats)), cacheFigures},
 		collector[memcached.Stats]{numbered(parts(r, (*memcached.Storage).Stats)), memcachedFigures},
+		collector[blockcache.Stats]{numbered(parts(r, (*blockcache.Cache).Stats)), blockFigures},
 	}
 }
 
@@ -179,4 +181,22 @@ var memcachedFigures = []figure[memcached.Stats]{
 	counter(byStorage("zari_memcached_misses_total", "Loads that memcached was asked for in vain."), func(s memcached.Stats) int64 { return s.Misses }),
 	counter(byStorage("zari_memcached_failures_total", "Questions that memcached did not answer."), func(s memcached.Stats) int64 { return s.Failed }),
 	counter(byStorage("zari_memcached_damaged_total", "Entries that were not what they had to be."), func(s memcached.Stats) int64 { return s.Damaged }),
+}
+
+var (
+	blockHitsDesc      = byStorage("zari_s3_block_cache_hits_total", "Reads that the cache of blocks answered, by place: from memory, or from the disk.", "place")
+	blockMissesDesc    = byStorage("zari_s3_block_cache_misses_total", "Blocks that were read from the store.")
+	blockEvictionsDesc = byStorage("zari_s3_block_cache_evictions_total", "Blocks that had to go because there was no room, by place.", "place")
+	blockBytesDesc     = byStorage("zari_s3_block_cache_bytes",
+		"What the blocks take, by place. A directory is counted now and then, with what other servers keep there.", "place")
+)
+
+var blockFigures = []figure[blockcache.Stats]{
+	counter(blockHitsDesc, func(s blockcache.Stats) int64 { return s.Memory.Hits }, "memory"),
+	counter(blockHitsDesc, func(s blockcache.Stats) int64 { return s.Disk.Hits }, "disk"),
+	counter(blockMissesDesc, func(s blockcache.Stats) int64 { return s.Fetched }),
+	counter(blockEvictionsDesc, func(s blockcache.Stats) int64 { return s.Memory.Evicted }, "memory"),
+	counter(blockEvictionsDesc, func(s blockcache.Stats) int64 { return s.Disk.Evicted }, "disk"),
+	gauge(blockBytesDesc, func(s blockcache.Stats) int64 { return s.Memory.Bytes }, "memory"),
+	gauge(blockBytesDesc, func(s blockcache.Stats) int64 { return s.Disk.Bytes }, "disk"),
 }

@@ -7,8 +7,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zaridb/zari/config"
+	"github.com/zaridb/zari/storages"
+	"github.com/zaridb/zari/zodb"
 )
 
 // served opens what zari serve does for a storage.
@@ -46,6 +49,20 @@ func metricsOf(t *testing.T, s *service) map[string]float64 {
 		metrics[name] = n
 	}
 	return metrics
+}
+
+// awaitMetrics waits until metrics are as they should be.
+func awaitMetrics(t *testing.T, s *service, what string, ok func(metrics map[string]float64) bool) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		metrics := metricsOf(t, s)
+		if ok(metrics) {
+			return
+		}
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("%s: %v", what, metrics)
+		}
+	}
 }
 
 // The counts of a server's caches are among its metrics.
@@ -125,4 +142,81 @@ func TestMetricsOfOneName(t *testing.T) {
 	if _, ok := got[`zari_s3_requests_total{kind="put",storage="base#2"}`]; ok {
 		t.Error("the second store of a name is told apart")
 	}
+}
+
+// largeObjects makes a database of some objects that are not in a server's memory when it starts.
+func largeObjects(t *testing.T, where string, n, size int) {
+	t.Helper()
+	st, err := storages.OpenURL(t.Context(), where, storages.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sample{}
+	for oid := range zodb.OID(n) { // enough for a checkpoint at the end
+		s.commit(t, st, "", func(txn zodb.Txn) error { return txn.Store(t.Context(), oid, 0, make([]byte, size)) })
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustLoad(t *testing.T, s *service, oids ...zodb.OID) {
+	t.Helper()
+	for _, oid := range oids {
+		if _, err := s.storages["1"].LoadBefore(t.Context(), oid, zodb.MaxTID); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What the cache of blocks does is among the metrics: who loads sees them change.
+func TestBlockCacheMetrics(t *testing.T) {
+	const n, size = 40, 60_000
+	where := "s3dir://" + t.TempDir()
+	largeObjects(t, where, n, size)
+	where += "?read-only=yes&cache-size=0&cache-dir-size=1MB&cache-dir=" + t.TempDir()
+	const (
+		misses  = `zari_s3_block_cache_misses_total{storage="1"}`
+		hits    = `zari_s3_block_cache_hits_total{place="%",storage="1"}`
+		evicted = `zari_s3_block_cache_evictions_total{place="%",storage="1"}`
+		bytes   = `zari_s3_block_cache_bytes{place="%",storage="1"}`
+	)
+	of := func(metrics map[string]float64, name, place string) float64 {
+		n, ok := metrics[strings.Replace(name, "%", place, 1)]
+		if !ok {
+			t.Fatalf("there is no %s of %s", name, place)
+		}
+		return n
+	}
+	s := served(t, where)
+	for _, name := range []string{misses, hits, evicted, bytes} {
+		for _, place := range []string{"memory", "disk"} {
+			if got := of(metricsOf(t, s), name, place); got != 0 {
+				t.Errorf("at the start %s of %s is %v", name, place, got)
+			}
+		}
+	}
+	mustLoad(t, s, 0, 0, 0)
+	awaitMetrics(t, s, "after one object was loaded three times", func(m map[string]float64) bool {
+		return of(m, misses, "") == 1 && of(m, hits, "memory") == 2 && of(m, hits, "disk") == 0 &&
+			of(m, bytes, "memory") > size && of(m, bytes, "disk") > size && of(m, bytes, "disk") < 2*size
+	})
+	for oid := range zodb.OID(n) {
+		mustLoad(t, s, oid)
+	}
+	awaitMetrics(t, s, "after all were", func(m map[string]float64) bool {
+		return of(m, misses, "") == n && of(m, evicted, "disk") > 0 && of(m, evicted, "memory") == 0 &&
+			of(m, bytes, "memory") > n*size && of(m, bytes, "disk") > 0
+	})
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, there := metricsOf(t, s)[misses]; there {
+		t.Error("a cache that was closed has figures")
+	}
+	again := served(t, where)
+	mustLoad(t, again, n-1)
+	awaitMetrics(t, again, "after a restart", func(m map[string]float64) bool {
+		return of(m, misses, "") == 0 && of(m, hits, "disk") == 1 && of(m, bytes, "disk") > size
+	})
 }

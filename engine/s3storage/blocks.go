@@ -40,6 +40,9 @@ func (e *Engine) openBlocks() (err error) {
 	e.blocks, err = blockcache.Open(blockReader{e}, blockcache.Options{
 		Dir: e.opts.CacheDir, MaxBytes: e.opts.CacheBytes, Memory: e.opts.CacheMemory, Space: e.st.database.String(),
 	})
+	if err == nil {
+		e.opts.Page.Add(e.blocks)
+	}
 	return err
 }
 

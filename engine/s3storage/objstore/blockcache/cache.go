@@ -27,12 +27,18 @@ type Options struct {
 
 // Stats count what a Cache did since it was opened.
 type Stats struct {
-	Memory, Disk int64 // reads that were answered from there
+	Memory, Disk Kept
 	Fetched      int64 // blocks that were read from the store
 	Corrupt      int64 // files that were not what they should be
-	Evicted      int64 // files removed to make room
 	WriteErrors  int64 // files that could not be written
 	LastError    error // of these
+}
+
+// Kept is about the blocks in one place.
+type Kept struct {
+	Hits    int64 // reads that were answered from there
+	Evicted int64 // blocks removed to make room
+	Bytes   int64 // that they take; of a directory: with those of other processes, as last counted
 }
 
 // Cache is a cache over one store. All methods may be called by many goroutines.
@@ -111,14 +117,21 @@ func (c *Cache) Close() error {
 	return nil
 }
 
-// Stats returns what the cache did.
+// Stats returns what the cache did. What lies in the directory takes a while to count, and is
+// counted from the first time on that somebody asks.
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{
-		Memory: c.inMemory.Load(), Disk: c.onDiskHits.Load(), Fetched: c.fetched.Load(), Corrupt: c.corrupt.Load(),
-		Evicted: c.evicted.Load(), WriteErrors: c.writeErrors.Load(), LastError: c.lastErr,
+	if !c.closed {
+		c.countAll()
 	}
+	s := Stats{
+		Memory:  c.memory.kept(),
+		Disk:    Kept{Hits: c.onDiskHits.Load(), Evicted: c.evicted.Load(), Bytes: c.bytesOnDisk()},
+		Fetched: c.fetched.Load(), Corrupt: c.corrupt.Load(), WriteErrors: c.writeErrors.Load(), LastError: c.lastErr,
+	}
+	s.Memory.Hits = c.inMemory.Load()
+	return s
 }
 
 // Read returns a range of an object, or as much of it as there is. The bytes must not be

@@ -251,7 +251,7 @@ func TestBound(t *testing.T) {
 	if size > max+2*max/16+4*blockSize || size < max/2 {
 		t.Errorf("%d bytes in a cache of %d", size, max)
 	}
-	if a.Stats().Evicted+b.Stats().Evicted == 0 {
+	if a.Stats().Disk.Evicted+b.Stats().Disk.Evicted == 0 {
 		t.Error("nothing was evicted")
 	}
 }
@@ -303,6 +303,38 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	if c.memory.bytes > 10*blockSize || c.memory.bytes < 8*blockSize || len(c.memory.blocks) != c.memory.order.Len() {
 		t.Errorf("%d bytes in %d blocks", c.memory.bytes, len(c.memory.blocks))
+	}
+	if m := c.Stats().Memory; m.Bytes != c.memory.bytes || m.Evicted != c.Stats().Fetched-int64(len(c.memory.blocks)) {
+		t.Errorf("of %d blocks %d are there, and it says %+v", c.Stats().Fetched, len(c.memory.blocks), m)
+	}
+}
+
+// TestStats: each read is counted once, by where the answer came from, and the bytes in a directory are
+// those of all files in it, whoever has written them.
+func TestStats(t *testing.T) {
+	s, all := newStore(t)
+	dir := t.TempDir()
+	a := newCache(t, s, Options{Dir: dir, MaxBytes: 1 << 30, Memory: 64 << 20})
+	for range 2 {
+		for i := range 10 {
+			mustRead(t, a, all, i)
+		}
+	}
+	a.flying.Wait()
+	if st := a.Stats(); st.Fetched != 10 || st.Memory.Hits != 10 || st.Disk.Hits != 0 || st.Memory.Bytes < 10*blockSize {
+		t.Errorf("who has read all blocks says %+v", st)
+	}
+	b := newCache(t, s, Options{Dir: dir, MaxBytes: 1 << 30})
+	mustRead(t, b, all, 0)
+	mustRead(t, b, all, 11)
+	b.flying.Wait()
+	if st := b.Stats(); st.Fetched != 1 || st.Disk.Hits != 1 || st.Memory != (Kept{}) {
+		t.Errorf("who finds one of two blocks says %+v", st)
+	}
+	b.Close() // when all is counted
+	paths, size := files(t, dir)
+	if got := b.Stats().Disk.Bytes; len(paths) != 11 || got < size || got > size+11*fileBlock {
+		t.Errorf("%d files have %d bytes, and it says %d", len(paths), size, got)
 	}
 }
 
@@ -409,7 +441,7 @@ func TestReadPart(t *testing.T) {
 				c.flying.Wait()
 			}
 			c.Close()
-			if st := c.Stats(); opts.Dir != "" && st.Disk+st.Memory == 0 || opts.Dir == "" && st.Memory == 0 {
+			if st := c.Stats(); opts.Dir != "" && st.Disk.Hits+st.Memory.Hits == 0 || opts.Dir == "" && st.Memory.Hits == 0 {
 				t.Errorf("%+v: %+v", opts, st)
 			}
 		}

@@ -32,7 +32,8 @@
 // files are counted, and the least recently used removed, each time that so much has
 // been added. When a file was last used is its modification time, which a hit brings up
 // to date if it is older than ten minutes. With many files that is done for one
-// part of the directory at a time.
+// part of the directory at a time. Who asks for [Cache.Stats] has the parts counted, too, to
+// which nothing has been added yet.
 //
 // # The file
 //

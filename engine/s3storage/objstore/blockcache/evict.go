@@ -56,6 +56,30 @@ func (c *Cache) added(b block, size int64) {
 	}
 }
 
+// countAll has the groups counted that never were. Under c.mu, for the queue must not be closed.
+func (c *Cache) countAll() {
+	for i := range c.groups {
+		g := &c.groups[i]
+		g.mu.Lock()
+		if !g.counted && !g.queued {
+			g.queued = true
+			c.queue <- i
+		}
+		g.mu.Unlock()
+	}
+}
+
+// bytesOnDisk is what lies in the directory, as far as it is known.
+func (c *Cache) bytesOnDisk() (sum int64) {
+	for i := range c.groups {
+		g := &c.groups[i]
+		g.mu.Lock()
+		sum += g.size + g.added
+		g.mu.Unlock()
+	}
+	return sum
+}
+
 // evictor counts groups until the queue is closed.
 func (c *Cache) evictor() {
 	for i := range c.queue {

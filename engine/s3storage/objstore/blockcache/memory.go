@@ -9,10 +9,11 @@ import (
 type memory struct {
 	max int64
 
-	mu     sync.Mutex
-	bytes  int64
-	order  *list.List // of memoryEntry, the last used in front
-	blocks map[blockID]*list.Element
+	mu      sync.Mutex
+	bytes   int64
+	evicted int64
+	order   *list.List // of memoryEntry, the last used in front
+	blocks  map[blockID]*list.Element
 }
 
 type memoryEntry struct {
@@ -55,5 +56,12 @@ func (m *memory) add(id blockID, data []byte) {
 		gone := m.order.Remove(last).(memoryEntry)
 		delete(m.blocks, gone.id)
 		m.bytes -= costOf(gone)
+		m.evicted++
 	}
+}
+
+func (m *memory) kept() Kept {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Kept{Evicted: m.evicted, Bytes: m.bytes}
 }
