@@ -37,7 +37,7 @@ func TestRoster(t *testing.T) {
 		"S3":             {s3("main", ""), Options{}, []string{"main *blockcache.Cache", "main *dir.Store"}},
 		"S3, to be read": {s3("main", "read-only true"), Options{}, []string{"main *blockcache.Cache", "main *dir.Store"}},
 		"S3 with a front": {s3("main", "log local\nlog-dir $dir/log"), Options{},
-			[]string{"main *blockcache.Cache", "main *dir.Store"}},
+			[]string{"main *blockcache.Cache", "main *dir.Store", "main *s3storage.Engine"}},
 		"deep": {"<demostorage main>\n<zlibstorage base>\n" + sqlSection("x") + "</zlibstorage>\n" + s3("changes", "") + "</demostorage>", Options{},
 			[]string{"changes *blockcache.Cache", "changes *dir.Store", "x *sqlite.DB"}},
 	} {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/zaridb/zari/engine/s3storage"
 	"github.com/zaridb/zari/engine/s3storage/objstore"
 	"github.com/zaridb/zari/engine/s3storage/objstore/blockcache"
 	"github.com/zaridb/zari/engine/sqlstorage"
@@ -26,6 +27,7 @@ func partMetrics(r *roster.Roster) []prometheus.Collector {
 		collector[revisions.Stats]{numbered(parts(r, (*cache.Storage).Stats)), cacheFigures},
 		collector[memcached.Stats]{numbered(parts(r, (*memcached.Storage).Stats)), memcachedFigures},
 		collector[blockcache.Stats]{numbered(parts(r, (*blockcache.Cache).Stats)), blockFigures},
+		collector[s3storage.Backlog]{numbered(parts(r, (*s3storage.Engine).Backlog)), backlogFigures},
 	}
 }
 
@@ -199,4 +201,12 @@ var blockFigures = []figure[blockcache.Stats]{
 	counter(blockEvictionsDesc, func(s blockcache.Stats) int64 { return s.Disk.Evicted }, "disk"),
 	gauge(blockBytesDesc, func(s blockcache.Stats) int64 { return s.Memory.Bytes }, "memory"),
 	gauge(blockBytesDesc, func(s blockcache.Stats) int64 { return s.Disk.Bytes }, "disk"),
+}
+
+var backlogFigures = []figure[s3storage.Backlog]{
+	gauge(byStorage("zari_s3_backlog_transactions", "Transactions that are durable in the log of this server, and not in the bucket yet."),
+		func(b s3storage.Backlog) int { return b.Transactions }),
+	gauge(byStorage("zari_s3_backlog_bytes", "Bytes that wait to be moved to the bucket."), func(b s3storage.Backlog) int64 { return b.Bytes }),
+	gauge(byStorage("zari_s3_backlog_age_seconds", "How long the oldest of them has waited, as far as this server knows; 0 if nothing waits."),
+		func(b s3storage.Backlog) float64 { return b.Age.Seconds() }),
 }

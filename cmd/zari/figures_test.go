@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -219,4 +220,51 @@ func TestBlockCacheMetrics(t *testing.T) {
 	awaitMetrics(t, again, "after a restart", func(m map[string]float64) bool {
 		return of(m, misses, "") == 0 && of(m, hits, "disk") == 1 && of(m, bytes, "disk") > size
 	})
+}
+
+// What is in a server's log and not in the bucket is among the metrics.
+func TestBacklogMetrics(t *testing.T) {
+	bucket := t.TempDir()
+	s := served(t, "s3dir://"+bucket+"?log=local&log-dir="+t.TempDir())
+	backlog := func(m map[string]float64) (txns, bytes, age float64) {
+		txns, ok := m[`zari_s3_backlog_transactions{storage="1"}`]
+		if !ok {
+			t.Fatal("there is no backlog")
+		}
+		return txns, m[`zari_s3_backlog_bytes{storage="1"}`], m[`zari_s3_backlog_age_seconds{storage="1"}`]
+	}
+	isEmpty := func(m map[string]float64) bool {
+		txns, bytes, age := backlog(m)
+		return txns == 0 && bytes == 0 && age == 0
+	}
+	awaitMetrics(t, s, "at the start", isEmpty)
+
+	log, away := filepath.Join(bucket, "log"), filepath.Join(bucket, "away")
+	if err := os.Rename(log, away); err != nil {
+		t.Fatal(err)
+	}
+	writeText(t, log, "the bucket takes nothing")
+	sample := &sample{}
+	for oid := range zodb.OID(3) {
+		sample.commit(t, s.storages["1"], "", func(txn zodb.Txn) error { return txn.Store(t.Context(), oid, 0, make([]byte, 1000)) })
+	}
+	txns, bytes, age := backlog(metricsOf(t, s))
+	if txns != 3 || bytes < 3000 || age <= 0 {
+		t.Errorf("three transactions of a kilobyte wait: %v, %v bytes, since %v seconds", txns, bytes, age)
+	}
+	awaitMetrics(t, s, "a moment later", func(m map[string]float64) bool {
+		_, _, later := backlog(m)
+		return later > age
+	})
+
+	if err := os.Remove(log); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, log); err != nil {
+		t.Fatal(err)
+	}
+	awaitMetrics(t, s, "when the bucket takes them", isEmpty)
+	if _, there := metricsOf(t, served(t, "s3dir://"+t.TempDir()))[`zari_s3_backlog_bytes{storage="1"}`]; there {
+		t.Error("a log in the bucket has a backlog")
+	}
 }

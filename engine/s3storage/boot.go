@@ -380,7 +380,7 @@ func (e *Engine) readOn(ctx context.Context) (n int, err error) {
 			return n, err
 		}
 		for _, object := range objects {
-			if err := e.take(ctx, object); err != nil {
+			if err := e.take(ctx, object, false); err != nil {
 				return n, e.whyNot(ctx, err)
 			}
 			n++
@@ -426,8 +426,8 @@ func (e *Engine) readAhead(ctx context.Context, from uint64, n int) ([][]byte, e
 	return objects, nil
 }
 
-// take applies the next object of the log.
-func (e *Engine) take(ctx context.Context, object []byte) error {
+// take takes the next object of the log, which somebody else has written.
+func (e *Engine) take(ctx context.Context, object []byte, onlyInFront bool) error {
 	l, err := layout.DecodeLog(object)
 	if err != nil {
 		return inObject(layout.LogKey(e.st.slot+1), err)
@@ -443,10 +443,18 @@ func (e *Engine) take(ctx context.Context, object []byte) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.st.apply(l, object, tables)
-	e.trimTail()
+	e.apply(l, object, tables, onlyInFront)
 	e.note(l)
 	return nil
+}
+
+// apply brings the state to the next object of the log. e.mu is held.
+func (e *Engine) apply(l *layout.Log, object []byte, tables []*layout.Table, onlyInFront bool) {
+	e.st.apply(l, object, tables)
+	if onlyInFront {
+		e.backlog.add(waiting{l.Slot, object, len(l.Table.Txns), e.opts.Elapsed()})
+	}
+	e.trimTail()
 }
 
 // whyNot finds out about an object that does not follow: behind the floor, something

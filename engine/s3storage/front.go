@@ -170,10 +170,8 @@ func (e *Engine) readFront(ctx context.Context, at layout.Front) error {
 		}
 		if inBucket {
 			e.backlog.begin(e.st.slot+1, e.known) // somebody else moves them
-		} else {
-			e.backlog.add(e.st.slot+1, object)
 		}
-		err = e.take(ctx, object)
+		err = e.take(ctx, object, !inBucket)
 		if _, other := errors.AsType[*chainError](err); other && inBucket {
 			return fmt.Errorf("%w: %w", errForked, err) // a moment ago
 		}

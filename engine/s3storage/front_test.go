@@ -280,6 +280,42 @@ func TestStalledMoverAfterCollection(t *testing.T) {
 	w.readerAt(t, two)
 }
 
+// How far the bucket is behind is known, also to the next writer, and from when it has found it.
+func TestBacklog(t *testing.T) {
+	w, m := newWorld(), newMachine()
+	a := w.open(t, w.bucket.Open("a"), m.use)
+	if got := a.Backlog(); got != (Backlog{}) {
+		t.Errorf("at the start %+v", got)
+	}
+	mustCommit(t, a, 1)
+	w.pass(10 * time.Second)
+	mustCommit(t, a, 1, 2)
+	if err := a.Compact(t.Context()); err != nil { // a slot without transactions, and two that are read from elsewhere
+		t.Fatal(err)
+	}
+	mustCommit(t, a, 3)
+	w.pass(5 * time.Second)
+	slots, size := a.backlog.size()
+	if got, want := a.Backlog(), (Backlog{Transactions: 3, Bytes: size, Age: 15 * time.Second}); slots != 4 || got != want {
+		t.Errorf("%d slots are %+v, want %+v", slots, got, want)
+	}
+	if err := a.move(t.Context(), a.Slot()-3); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Backlog(); got.Transactions != 2 || got.Bytes >= size || got.Age != 5*time.Second {
+		t.Errorf("when the first has been moved %+v", got)
+	}
+	b := w.open(t, w.bucket.Open("b"), m.use)
+	w.pass(time.Second)
+	if got := b.Backlog(); got.Transactions != 2 || got.Age != time.Second {
+		t.Errorf("the next writer finds %+v", got)
+	}
+	moveAll(t, b)
+	if got := b.Backlog(); got != (Backlog{}) {
+		t.Errorf("when all has been moved %+v", got)
+	}
+}
+
 // While the bucket does not answer commits go on, until too much waits; then votes are refused, and
 // what has been committed is moved when the bucket answers.
 func TestBacklogIsBounded(t *testing.T) {
@@ -425,7 +461,7 @@ func TestGatherWithBacklog(t *testing.T) {
 	b := backlog{took: 40 * time.Millisecond, arrived: make(chan struct{}, 1)}
 	var seen []time.Duration
 	for slot := range uint64(freely + gathers + 100) {
-		b.add(slot, nil)
+		b.add(waiting{slot: slot})
 		if d := b.gather(); len(seen) == 0 || d != seen[len(seen)-1] {
 			seen = append(seen, d)
 		}

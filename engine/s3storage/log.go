@@ -218,11 +218,7 @@ func (e *Engine) settled(p *pending) {
 	e.pending, e.known = nil, p.began
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.st.apply(p.log, p.object, p.tables)
-	if e.front != nil {
-		e.backlog.add(p.log.Slot, p.object)
-	}
-	e.trimTail()
+	e.apply(p.log, p.object, p.tables, e.front != nil)
 }
 
 // halt ends this engine's writing for good.
@@ -297,7 +293,7 @@ func (e *Engine) takeOver(ctx context.Context) error {
 			// The same, and what it has written meanwhile; there is no time to lose, for it
 			// may go on.
 			e.halted = nil
-			if err := e.take(ctx, lost.object); err != nil {
+			if err := e.take(ctx, lost.object, false); err != nil {
 				return e.whyNot(ctx, err)
 			}
 			if _, err := e.readOn(ctx); err != nil {

@@ -22,6 +22,7 @@ type backlog struct {
 
 	mu    sync.Mutex
 	slots []waiting // by slot, without a gap
+	txns  int
 	bytes int64
 	took  time.Duration // about how long it takes to move one
 	err   error         // why no more is moved, for good
@@ -30,6 +31,28 @@ type backlog struct {
 type waiting struct {
 	slot   uint64
 	object []byte
+	txns   int
+	since  time.Duration // when this engine has written it, or found it
+}
+
+// Backlog is what was acknowledged in the front and is not in the bucket yet.
+type Backlog struct {
+	Transactions int
+	Bytes        int64         // of slots, those without transactions among them
+	Age          time.Duration // of the oldest slot; of one that an earlier writer has left, since it was found
+}
+
+// Backlog returns how far the bucket is behind, for operators.
+func (e *Engine) Backlog() Backlog { return e.backlog.at(e.opts.Elapsed()) }
+
+func (b *backlog) at(now time.Duration) Backlog {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	behind := Backlog{Transactions: b.txns, Bytes: b.bytes}
+	if len(b.slots) > 0 {
+		behind.Age = now - b.slots[0].since
+	}
+	return behind
 }
 
 // begin says that the bucket has all slots up to one.
@@ -39,14 +62,15 @@ func (b *backlog) begin(slot uint64, known time.Duration) {
 	if b.arrived == nil {
 		b.arrived = make(chan struct{}, 1)
 	}
-	b.slots, b.bytes, b.trimmed, b.known = nil, 0, slot, known
+	b.slots, b.txns, b.bytes, b.trimmed, b.known = nil, 0, 0, slot, known
 }
 
-func (b *backlog) add(slot uint64, object []byte) {
+func (b *backlog) add(w waiting) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.slots = append(b.slots, waiting{slot, object})
-	b.bytes += int64(len(object))
+	b.slots = append(b.slots, w)
+	b.txns += w.txns
+	b.bytes += int64(len(w.object))
 	select {
 	case b.arrived <- struct{}{}:
 	default:
@@ -74,6 +98,7 @@ func (b *backlog) first(upTo uint64) (waiting, bool) {
 func (b *backlog) moved(took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.txns -= b.slots[0].txns
 	b.bytes -= int64(len(b.slots[0].object))
 	b.slots[0] = waiting{}
 	b.slots = b.slots[1:]
@@ -271,7 +296,8 @@ func (e *Engine) forked(w waiting, why string) error {
 	return err
 }
 
-// startMover says what can be lost, and moves what comes in the front, if there is one.
+// startMover says what can be lost, and moves what comes in the front, if there is one. Only then is
+// there a backlog to be shown.
 func (e *Engine) startMover() {
 	log := e.opts.Logger.With("storage", e.Name(), "log", e.st.front.ID, "where", e.st.front.Where)
 	switch e.st.front.Kind {
@@ -280,7 +306,11 @@ func (e *Engine) startMover() {
 	case layout.InPostgres:
 		log.Info("commits are durable in PostgreSQL, and moved to the bucket behind: if that is lost, so are those that have not been moved")
 	}
-	if e.front != nil && !e.opts.Manual {
+	if e.front == nil {
+		return
+	}
+	e.opts.Page.Add(e)
+	if !e.opts.Manual {
 		e.wg.Go(e.mover)
 	}
 }

@@ -100,8 +100,8 @@ type Options struct {
 	Sleep   func(ctx context.Context, d time.Duration)
 	Logger  *slog.Logger
 
-	// Page is where operators find, and the engine closes: the stores of objects, and the cache of
-	// blocks. nil: nowhere.
+	// Page is where operators find, and the engine closes: the stores of objects, the cache of
+	// blocks, and the engine itself if it has a front. nil: nowhere.
 	Page *roster.Page
 }
 
