@@ -3,7 +3,6 @@ package harness
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zaridb/zari/bench"
+	"github.com/zaridb/zari/internal/testserver"
 )
 
 // Program is a server's program.
@@ -49,7 +49,7 @@ const (
 // Start starts the program in a directory, where its log is too, and waits until it
 // answers.
 func (p Program) Start(ctx context.Context, dir string) (*Server, error) {
-	address, err := freeAddress()
+	address, err := testserver.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -124,15 +124,6 @@ func (s *Server) Failure(err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w; it wrote:\n%s", s.Name, err, said[max(0, len(said)-tail):])
-}
-
-// freeAddress returns an address of this machine on which nobody listens.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // Output runs a program to its end and returns what it prints.
