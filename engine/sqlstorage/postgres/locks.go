@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -84,11 +85,37 @@ func (h *held) keep(life context.Context, conn *pgx.Conn) {
 			return
 		}
 		conn.Close(context.Background()) // the lock goes with it
-		var err error
-		if conn, err = h.db.lockSession(life, h.key, "lost"); err != nil {
-			return // somebody else has it, or the server is gone for good: the epoch tells
+		if conn = h.again(life); conn == nil {
+			return
 		}
 	}
+}
+
+// oldSession is how long a session may live on that has told its client that it ends.
+const oldSession = 5 * time.Second
+
+// again takes the lock on a new session as soon as there can be one; nil if somebody else
+// has it by then, of which the epoch tells.
+func (h *held) again(life context.Context) *pgx.Conn {
+	began := time.Now()
+	for life.Err() == nil {
+		conn, err := h.db.lockSession(life, h.key, "lost")
+		if err == nil {
+			return conn
+		}
+		wait := 20 * time.Millisecond
+		if !errors.Is(err, sqlstorage.ErrBusy) {
+			wait = time.Second // the server is gone, perhaps for a while
+			began = time.Now()
+		} else if time.Since(began) > oldSession {
+			return nil
+		}
+		select {
+		case <-life.Done():
+		case <-time.After(wait):
+		}
+	}
+	return nil
 }
 
 // Close implements io.Closer.
