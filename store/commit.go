@@ -200,11 +200,14 @@ func (c *appender) next() []*commit {
 	return c.cut()
 }
 
-// more takes the transactions that wait by now; nil if there are none, or a meta waits
-// among them.
+// more takes the transactions that wait by now, and those that join them in a moment; nil
+// if there are none, or a meta waits among them.
 func (c *appender) more() []*commit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.queue) > 0 {
+		c.gather()
+	}
 	if len(c.queue) == 0 || slices.ContainsFunc(c.queue, (*commit).isMeta) {
 		return nil
 	}
