@@ -48,6 +48,10 @@ func txnSize(t *txnlog.Txn) int64 {
 // Reserve promises space within the quota and on the disk. Where the file system
 // cannot set space aside, only the quota is kept; Open has told so.
 func (s *Storage) Reserve(n int64) (release func(), err error) {
+	p := &s.space
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// A promise that is kept moves from promised to the end, and must be seen in one of them.
 	s.mu.RLock()
 	closed := s.gen == nil
 	end := int64(0)
@@ -61,9 +65,6 @@ func (s *Storage) Reserve(n int64) (release func(), err error) {
 	case s.opts.ReadOnly:
 		return nil, zodb.ErrReadOnly
 	}
-	p := &s.space
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	need := end + p.promised + n
 	if p.quota > 0 && need > p.quota {
 		return nil, fmt.Errorf("the quota of %d bytes is used up: %w", p.quota, zodb.ErrNoSpace)
