@@ -25,7 +25,7 @@ var layers = []struct {
 	{"store", 3},
 	{"engine", 4}, {"wrapper", 4}, {"composite", 4}, {"zeo/wire", 4},
 	{"zeo/server", 5}, {"zeo/client", 5}, {"check", 5}, {"transfer", 5}, {"storagetest", 5},
-	{"config/zconfig", 2}, {"config/pylog", 2}, {"config/mycnf", 2}, {"config", 6}, {"storagetest/bases", 6},
+	{"config/zconfig", 2}, {"config/pylog", 2}, {"config/mycnf", 2}, {"config", 6}, {"storagetest/bases", 6}, {"engine/sqlstorage/sqltest", 6},
 	{"storages", 7}, {"cmd", 7}, {"interop", 7}, {"bench", 7},
 }
 

@@ -28,7 +28,7 @@ const (
 // bank is one database that two servers share.
 type bank struct {
 	t       *testing.T
-	at      place
+	opts    Options
 	servers []*store.Store
 	shaken  bool // sessions are being killed: an error is no failure, a wrong answer is
 
@@ -47,9 +47,9 @@ func bankReferences(data []byte, dst []zodb.OID) ([]zodb.OID, error) {
 
 func openBank(t *testing.T, form sqlstorage.Form) *bank {
 	t.Helper()
-	b := &bank{t: t, at: place{opts: options(t, testmysql.Database(t))}}
+	b := &bank{t: t, opts: options(t, testmysql.Database(t))}
 	for range 2 {
-		db := open(t, b.at.opts)
+		db := open(t, b.opts)
 		engine, err := sqlstorage.Open(t.Context(), db, sqlstorage.Options{Form: form, Create: true, Shared: true, References: bankReferences})
 		if err != nil {
 			t.Fatal(err)
@@ -295,7 +295,7 @@ func TestBankShaken(t *testing.T) {
 	eachForm(t, func(t *testing.T, form sqlstorage.Form) {
 		b := openBank(t, form)
 		b.shaken = true
-		admin := open(t, b.at.opts)
+		admin := open(t, b.opts)
 		killed := 0
 		b.run(bankRounds(), func() {
 			time.Sleep(30 * time.Millisecond)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/zaridb/zari/engine/sqlstorage"
+	"github.com/zaridb/zari/engine/sqlstorage/sqltest"
 	"github.com/zaridb/zari/internal/testmysql"
 	"github.com/zaridb/zari/storagetest"
 	"github.com/zaridb/zari/store"
@@ -20,8 +21,10 @@ func BenchmarkCommits(b *testing.B) {
 	srv := testmysql.Start(b, testmysql.Options{Fsync: true})
 	for _, form := range forms {
 		b.Run(form.String(), func(b *testing.B) {
-			d := &databases{options: sqlstorage.Options{Form: form}, made: make(map[zodb.Storage]place)}
-			s := d.open(b, place{options(b, srv.Database(b)), b.TempDir()}, false).(*store.Store)
+			h := sqltest.Contract(sqlstorage.Options{Form: form}, func(t testing.TB) sqltest.Database {
+				return database(t, options(t, srv.Database(t)))
+			})
+			s := h.New(b).(*store.Store)
 			b.Cleanup(func() { s.Close() })
 			var oids atomic.Int64
 			b.SetParallelism(8)
@@ -51,7 +54,8 @@ func BenchmarkCommits(b *testing.B) {
 func BenchmarkLoads(b *testing.B) {
 	d := create(b, sqlstorage.Free)
 	exec(b, d, "INSERT INTO object_state SELECT seq, 1, 500, REPEAT('x', 500) FROM seq_1_to_20000")
-	s := (&databases{options: sqlstorage.Options{Form: sqlstorage.Free}, made: make(map[zodb.Storage]place)}).open(b, place{d.opts, b.TempDir()}, false)
+	h := sqltest.Contract(sqlstorage.Options{Form: sqlstorage.Free}, func(t testing.TB) sqltest.Database { return database(t, d.opts) })
+	s := h.New(b)
 	b.Cleanup(func() { s.Close() })
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {

@@ -2,95 +2,24 @@ package mysql
 
 import (
 	"bytes"
-	"sync"
 	"testing"
 
-	"github.com/zaridb/zari/engine/memstorage"
 	"github.com/zaridb/zari/engine/sqlstorage"
+	"github.com/zaridb/zari/engine/sqlstorage/sqltest"
 	"github.com/zaridb/zari/internal/testmysql"
 	"github.com/zaridb/zari/storagetest"
-	"github.com/zaridb/zari/store"
 	"github.com/zaridb/zari/zodb"
-	"github.com/zaridb/zari/zodb/pickle"
 )
 
-// databases makes Stores on databases, and knows the database of each.
-type databases struct {
-	options sqlstorage.Options
-
-	mu   sync.Mutex
-	made map[zodb.Storage]place
-}
-
-// place is where a Store keeps things.
-type place struct {
-	opts  Options
-	blobs string
-}
-
-func (d *databases) open(t testing.TB, at place, readOnly bool) zodb.Storage {
-	t.Helper()
-	db, err := Open(t.Context(), at.opts)
-	if err != nil {
-		t.Fatalf("mysql.Open: %v", err)
-	}
-	o := d.options
-	o.Create, o.ReadOnly, o.References = true, readOnly, pickle.OwnReferences
-	o.Blobs = &sqlstorage.BlobOptions{Dir: at.blobs}
-	engine, err := sqlstorage.Open(t.Context(), db, o)
-	if err != nil {
-		t.Fatalf("sqlstorage.Open: %v", err)
-	}
-	s, err := store.Open(t.Context(), engine, store.Options{Resolver: storagetest.Counters{}})
-	if err != nil {
-		t.Fatalf("store.Open: %v", err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.made[s] = at
-	return s
-}
-
-func (d *databases) reopen(t testing.TB, s zodb.Storage, readOnly bool) zodb.Storage {
-	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Fatalf("Close: %v", err)
-	}
-	d.mu.Lock()
-	at := d.made[s]
-	d.mu.Unlock()
-	return d.open(t, at, readOnly)
-}
-
 func harness(o sqlstorage.Options) storagetest.Harness {
-	d := &databases{options: o, made: make(map[zodb.Storage]place)}
-	caps := storagetest.Without(storagetest.AllCaps(), storagetest.CapPrefetcher)
-	if !o.Shared {
-		caps = storagetest.Without(caps, storagetest.CapSyncer)
+	return sqltest.Contract(o, func(t testing.TB) sqltest.Database { return database(t, options(t, testmysql.Database(t))) })
+}
+
+func database(t testing.TB, opts Options) sqltest.Database {
+	return sqltest.Database{
+		Blobs: t.TempDir(),
+		Open:  func(t testing.TB, _ bool) (sqlstorage.Dialect, error) { return Open(t.Context(), opts) },
 	}
-	if o.Form == sqlstorage.Free {
-		caps = storagetest.Without(caps, storagetest.CapUndoer)
-	}
-	h := storagetest.Harness{
-		HistoryFree: o.Form == sqlstorage.Free,
-		New: func(t testing.TB) zodb.Storage {
-			return d.open(t, place{options(t, testmysql.Database(t)), t.TempDir()}, false)
-		},
-		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
-		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
-		Caps:     caps,
-		Merge:    storagetest.CountersMerge(),
-	}
-	if o.Shared {
-		h.Peer = func(t testing.TB, s zodb.Storage) zodb.Storage {
-			d.mu.Lock()
-			at := d.made[s]
-			d.mu.Unlock()
-			at.blobs = t.TempDir()
-			return d.open(t, at, false)
-		}
-	}
-	return h
 }
 
 func TestContract(t *testing.T) {
@@ -114,18 +43,7 @@ func TestLikeMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left to the full run")
 	}
-	memory := storagetest.Harness{New: func(t testing.TB) zodb.Storage {
-		s, err := store.Open(t.Context(), memstorage.New(memstorage.Options{}), store.Options{Resolver: storagetest.Counters{}})
-		if err != nil {
-			t.Fatalf("store.Open: %v", err)
-		}
-		return s
-	}}
-	for seed := range uint64(5) {
-		storagetest.Metamorphic(t, seed+1, map[string]storagetest.Harness{
-			"memory": memory, "mysql": harness(sqlstorage.Options{}),
-		})
-	}
+	sqltest.LikeMemory(t, 5, harness(sqlstorage.Options{}))
 }
 
 // TestTooLargeFailsTheVote has what the database cannot hold refused before anything
