@@ -75,7 +75,7 @@ func fillAndGoOn(t *testing.T, s *server, dir, files string, makeRoom func()) {
 		t.Errorf("%d objects can be read of %d committed ones while the disk is full", before.Read, len(before.Committed))
 	}
 	t.Logf("%d commits, then %s", len(before.Committed), before.Failures[0])
-	check(t, copyOf(t, filepath.Join(files, "Data.fs")), before.Committed)
+	checkCopy(t, filepath.Join(files, "Data.fs"), before.Committed)
 
 	makeRoom()
 	p.tell()
@@ -84,6 +84,6 @@ func fillAndGoOn(t *testing.T, s *server, dir, files string, makeRoom func()) {
 	if len(after.Committed) != len(before.Committed)+3 {
 		t.Errorf("%d commits before there was room, %d after", len(before.Committed), len(after.Committed))
 	}
-	check(t, copyOf(t, filepath.Join(files, "Data.fs")), after.Committed)
+	checkCopy(t, filepath.Join(files, "Data.fs"), after.Committed)
 	s.stop()
 }

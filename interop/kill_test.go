@@ -56,7 +56,7 @@ func killUnderLoad(t *testing.T, s *server, dir string, writers []*writer, dice 
 	time.Sleep(time.Duration(dice.IntN(3000)) * time.Microsecond) // any moment of a commit is good
 	s.kill()
 	acknowledged, _ := told(writers)
-	check(t, copyOf(t, filepath.Join(dir, "Data.fs")), acknowledged)
+	checkCopy(t, filepath.Join(dir, "Data.fs"), acknowledged)
 	return start(t, options{dir: dir, addr: s.addr})
 }
 
@@ -87,6 +87,14 @@ func check(t *testing.T, path string, acknowledged []string) verified {
 		t.Errorf("acknowledged, but not in the file: %v", lost)
 	}
 	return got
+}
+
+// checkCopy checks a copy of a file that is in use, and removes it: a long proof makes many.
+func checkCopy(t *testing.T, path string, acknowledged []string) {
+	t.Helper()
+	copied := copyOf(t, path)
+	defer os.RemoveAll(filepath.Dir(copied))
+	check(t, copied, acknowledged)
 }
 
 // writer is a writer.py and what it said so far.

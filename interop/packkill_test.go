@@ -51,7 +51,7 @@ func TestPackKill9(t *testing.T) {
 			copying++
 		}
 		acknowledged, _ := told(writers)
-		check(t, copyOf(t, filepath.Join(dir, "Data.fs")), acknowledged)
+		checkCopy(t, filepath.Join(dir, "Data.fs"), acknowledged)
 		if t.Failed() {
 			return
 		}
