@@ -169,11 +169,11 @@ func (s *Storage) settle() error {
 
 // isWhole cuts off what is behind a batch, and reads it back through the new handle.
 func (s *Storage) isWhole(p *plan) bool {
-	if errors.Join(s.cut(p.end), s.removeMark(p)) != nil {
+	fi, err := s.w.Stat()
+	if err != nil || fi.Size() < p.end { // what is missing must not become zeros
 		return false
 	}
-	fi, err := s.w.Stat()
-	if err != nil || fi.Size() != p.end {
+	if errors.Join(s.cut(p.end), s.removeMark(p)) != nil {
 		return false
 	}
 	sc := datafs.NewScanner(datafs.NewWindow(s.w, writePiece), s.path, p.begin, p.end, 0)
