@@ -63,12 +63,17 @@ func (e *engine) Settle(context.Context) (zodb.TID, error) {
 func open(t *testing.T, opts store.Options) (*store.Store, *engine) {
 	t.Helper()
 	e := &engine{Engine: memstorage.New(memstorage.Options{})}
+	return openOn(t, e, opts), e
+}
+
+func openOn(t *testing.T, e store.Engine, opts store.Options) *store.Store {
+	t.Helper()
 	s, err := store.Open(t.Context(), e, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return s, e
+	return s
 }
 
 // voted returns a transaction that has voted to store data as oid.

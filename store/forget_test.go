@@ -17,12 +17,7 @@ import (
 func openFree(t *testing.T, opts store.Options) (*store.Store, *engine) {
 	t.Helper()
 	e := &engine{Engine: memstorage.New(memstorage.Options{HistoryFree: true})}
-	s, err := store.Open(t.Context(), e, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s, e
+	return openOn(t, e, opts), e
 }
 
 func put(t *testing.T, s *store.Store, oid zodb.OID, serial zodb.TID, data string) zodb.TID {

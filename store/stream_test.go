@@ -43,12 +43,7 @@ func (e *streamer) Stream(ctx context.Context, next func() []*txnlog.Txn, answer
 func openStreaming(t *testing.T) (*store.Store, *streamer) {
 	t.Helper()
 	e := &streamer{engine: &engine{Engine: memstorage.New(memstorage.Options{})}}
-	s, err := store.Open(t.Context(), e, store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s, e
+	return openOn(t, e, store.Options{}), e
 }
 
 // finishing finishes a transaction beside others.

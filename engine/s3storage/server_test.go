@@ -2,7 +2,6 @@ package s3storage_test
 
 import (
 	"context"
-	"os"
 	"testing"
 	"time"
 
@@ -22,13 +21,9 @@ func TestContractServer(t *testing.T) {
 	}
 	t.Run("local", func(t *testing.T) { serverContract(t, newBucket(tests3.Start(t))) })
 	t.Run("real", func(t *testing.T) {
-		base := bucket.Options{}
-		if url := os.Getenv("ZARI_TEST_S3_URL"); url == "" {
-			t.Skip("ZARI_TEST_S3_URL does not name a bucket, as s3://bucket/prefix?region=eu-central-1")
-		} else if o, rest, err := bucket.ParseURL(url); err != nil || len(rest) > 0 {
+		base, rest, err := bucket.ParseURL(tests3.RealURL(t))
+		if err != nil || len(rest) > 0 {
 			t.Fatalf("ZARI_TEST_S3_URL: %v %v", err, rest)
-		} else {
-			base = o
 		}
 		serverContract(t, func(t testing.TB) bucket.Options {
 			o := base

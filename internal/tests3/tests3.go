@@ -9,8 +9,9 @@
 //
 // # Environment
 //
-//	ZARI_TOOLS  the directory of installed servers; ~/.cache/zari/tools otherwise
-//	ZARI_MINIO  a MinIO binary (go install github.com/minio/minio@latest)
+//	ZARI_TOOLS        the directory of installed servers; ~/.cache/zari/tools otherwise
+//	ZARI_MINIO        a MinIO binary (go install github.com/minio/minio@latest)
+//	ZARI_TEST_S3_URL  a bucket of somebody's own, for the tests that ask for [RealURL]
 package tests3
 
 import (
@@ -57,6 +58,16 @@ func Binary(t testing.TB) string {
 		testserver.Require(t, testserver.Missing("there is no versitygw "+Version+": `make tools` installs it ("+err.Error()+")"))
 	}
 	return binary
+}
+
+// RealURL returns the URL of a real bucket, or skips the test.
+func RealURL(t testing.TB) string {
+	t.Helper()
+	url := os.Getenv("ZARI_TEST_S3_URL")
+	if url == "" {
+		t.Skip("ZARI_TEST_S3_URL does not name a bucket, as s3://bucket/prefix?region=eu-central-1")
+	}
+	return url
 }
 
 // environment has the keys for whichever server it is.

@@ -2,7 +2,6 @@ package bucket_test
 
 import (
 	"context"
-	"os"
 	"testing"
 
 	"github.com/zaridb/zari/engine/s3storage/objstore"
@@ -59,11 +58,7 @@ func TestServer(t *testing.T) {
 // TestRealBucket runs the suite below the URL in ZARI_TEST_S3_URL, and deletes what it
 // put there. It costs about two cents.
 func TestRealBucket(t *testing.T) {
-	url := os.Getenv("ZARI_TEST_S3_URL")
-	if url == "" {
-		t.Skip("ZARI_TEST_S3_URL does not name a bucket, as s3://bucket/prefix?region=eu-central-1")
-	}
-	base, rest, err := bucket.ParseURL(url)
+	base, rest, err := bucket.ParseURL(tests3.RealURL(t))
 	if err != nil || len(rest) > 0 {
 		t.Fatalf("ZARI_TEST_S3_URL: %v %v", err, rest)
 	}
