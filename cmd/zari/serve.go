@@ -217,6 +217,7 @@ func (f *serveFlags) override(cfg *config.Config) error {
 func serve(ctx context.Context, cfg *config.Config, f serveFlags) error {
 	s := &service{cfg: cfg, readOnly: f.readOnly, drain: f.drain}
 	defer s.close()
+	_ = slackenTimers() // without it all goes as well, for more processor time
 	if err := s.open(ctx); err != nil {
 		return err
 	}
