@@ -250,6 +250,7 @@ func (s *Storage) publish(p *plan) {
 	defer s.mu.Unlock()
 	for _, r := range p.records {
 		s.gen.index.set(r.oid, r.pos)
+		s.gen.tids.put(r.pos, r.tid)
 	}
 	for _, t := range p.txns {
 		s.gen.marks.add(t.pos, t.TID)

@@ -17,6 +17,7 @@ type generation struct {
 	end   int64    // just behind the last transaction
 	head  zodb.TID // of the last transaction
 	marks marks
+	tids  tids
 }
 
 func (g *generation) release() {

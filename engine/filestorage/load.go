@@ -137,17 +137,21 @@ func (v *view) readError(pos int64, err error) error {
 	return datafs.ReadError(v.name, "data record", pos, err)
 }
 
-// Serials reads the heads of the newest records.
+// Serials returns the tids of the newest records, most of which it reads from the file.
 func (s *Storage) Serials(ctx context.Context, oids []zodb.OID) ([]zodb.TID, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	positions := make([]int64, len(oids))
+	positions := make([]int64, len(oids)) // 0 for what need not be read
+	tids := make([]zodb.TID, len(oids))
 	s.mu.RLock()
 	v, err := s.viewLocked()
 	if err == nil {
 		for i, oid := range oids {
-			positions[i] = v.index.get(oid)
+			pos := v.index.get(oid)
+			if tids[i] = v.tids.get(pos); tids[i] == 0 {
+				positions[i] = pos
+			}
 		}
 	}
 	s.mu.RUnlock()
@@ -155,7 +159,6 @@ func (s *Storage) Serials(ctx context.Context, oids []zodb.OID) ([]zodb.TID, err
 		return nil, err
 	}
 	defer v.release()
-	tids := make([]zodb.TID, len(oids))
 	for i, pos := range positions {
 		if pos == 0 {
 			continue
