@@ -177,7 +177,7 @@ func increment(t *T, s zodb.Storage, oid zodb.OID) error {
 		return err
 	}
 	for range 2 {
-		votes, err := txn.Vote(t.ctx)
+		votes, err := vote(t.ctx, txn)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -112,7 +113,7 @@ func waitDone(t testing.TB, s *importing.Storage) {
 	}
 }
 
-var caps = storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher, storagetest.CapAppender)
+var caps = storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher, storagetest.CapAppender, storagetest.CapPrompt)
 
 // harness is that of imports whose copies go as copyFn says. Reopening one that is
 // done opens the destination.
@@ -201,7 +202,7 @@ func TestContract(t *testing.T) {
 	t.Run("switching", func(t *testing.T) { storagetest.Run(t, harness(memory, late, withoutPack)) })
 	t.Run("switching files", func(t *testing.T) { storagetest.Run(t, harness(file, late, withoutPack)) })
 	t.Run("done", func(t *testing.T) {
-		h := harness(bases.Memory(bases.Options{}), always(copyAll), caps)
+		h := harness(bases.Memory(bases.Options{}), always(copyAll), append(slices.Clone(caps), storagetest.CapPrompt))
 		begin := h.New
 		h.New = func(t testing.TB) zodb.Storage {
 			s := begin(t)
