@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -56,6 +57,7 @@ func (s *service) open(ctx context.Context) error {
 			return err
 		}
 	}
+	debug.FreeOSMemory() // what reading indexes left behind
 	return nil
 }
 
