@@ -193,6 +193,12 @@ func (a *Actor) leave(ctx context.Context) error {
 func (a *Actor) reconnect(probe []zodb.OID) error {
 	a.run.counts.Reconnects.Add(1)
 	a.disconnect()
+	if a.rng.IntN(8) == 0 { // lost again before the cache is verified
+		if err := a.register(); err != nil {
+			return err
+		}
+		a.disconnect()
+	}
 	if err := a.connect(); err != nil {
 		return err
 	}
@@ -231,14 +237,17 @@ func (a *Actor) disconnect() {
 
 // connect registers, and verifies the cache as a client does.
 func (a *Actor) connect() error {
-	cl, err := a.run.connect(a.n, a.last)
-	if err != nil {
+	before := a.last
+	if err := a.register(); err != nil || before == nil {
 		return err
 	}
-	before := a.last
-	a.cl, a.last = cl, cl.s
-	if before == nil {
-		return nil
+	return a.cl.getInvalidations(a.cl.s.Since())
+}
+
+func (a *Actor) register() error {
+	cl, err := a.run.connect(a.n, a.last)
+	if err == nil {
+		a.cl, a.last = cl, cl.s
 	}
-	return cl.getInvalidations(before.View())
+	return err
 }

@@ -15,7 +15,8 @@ import (
 // the new revision, and verification after a reconnect drops what changed.
 type cache struct {
 	current  map[zodb.OID]zodb.TID
-	verified bool // false between a reconnect and the answer of getInvalidations
+	verified bool     // false between a reconnect and the answer of getInvalidations
+	since    zodb.TID // while it is not verified: what changed after this is not known
 }
 
 func newCache() cache { return cache{current: make(map[zodb.OID]zodb.TID), verified: true} }

@@ -112,7 +112,12 @@ func TestCorrectHistory(t *testing.T) {
 	w.truth = []Txn{w.truth[1], {TID: 30, Label: undo.Label, Records: []Record{{OID: 1, State: old}}}}
 	w.a.Finished(undo, 30)
 	w.b.Lost()
+	w.b = w.Join("b, lost before it has asked", 30, w.b)
+	w.b.Lost()
 	w.b = w.Join("b again", 30, w.b)
+	if since := w.b.Since(); since != 20 {
+		t.Errorf("a client that was told up to 20 asks what changed after %v", since)
+	}
 	w.b.Invalidations(w.b.Mark(), 20, 30, []zodb.OID{1})
 	w.b.Loaded(Load{w.b.Mark(), 1, 25}, fresh.Append(nil), 20, 30)
 	lost := w.plan(writes(2, 10))

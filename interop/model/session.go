@@ -83,8 +83,19 @@ func (s *Session) handOver() cache {
 	s.lost = true
 	old := s.cache
 	s.cache = newCache()
+	if old.verified { // else it is as old as it was
+		old.since = s.View()
+	}
 	old.verified = false
 	return old
+}
+
+// Since returns the commit after which the client does not know what changed: what it
+// has to ask for before it may use the cache that it brought along.
+func (s *Session) Since() zodb.TID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cache.since
 }
 
 // Lost says that the connection is no more: nothing else will arrive.
