@@ -29,6 +29,10 @@ func (d *DB) Lock(ctx context.Context, form sqlstorage.Form, written, read []int
 		d.votes.Reset()
 		err = v.begin(ctx, written, read, wait)
 	}
+	if err == nil && d.closed.Load() { // the lock may be one that Close has freed
+		v.release()
+		err = fmt.Errorf("%s: %w", d.name, zodb.ErrClosed)
+	}
 	if err != nil {
 		return nil, err
 	}
