@@ -101,7 +101,7 @@ func TestContractOverPython(t *testing.T) {
 		},
 		Peer: func(t testing.TB, s zodb.Storage) zodb.Storage { return open(t, options[s]) },
 		Caps: storagetest.Without(storagetest.AllCaps(),
-			storagetest.CapAppender, storagetest.CapPrefetcher, storagetest.CapNoMerge, storagetest.CapPrompt, storagetest.CapOutcomer),
+			storagetest.CapAppender, storagetest.CapPrefetcher, storagetest.CapNoMerge, storagetest.CapOutcomer),
 		Patience: 20 * time.Second, // one thread of Python serves everything
 		Bugs:     pythonBugs,
 	})

@@ -44,7 +44,7 @@ var allBroken = []broken{
 		})},
 	{name: "leaks locks on Abort", fails: []string{"locks/AbortReleases", "basic/AbortAfterVote"},
 		wrap: txns(func(_ zodb.Storage, t *hookedTxn) { t.abort = func() {} })},
-	{name: "locks nothing at Vote", fails: []string{"locks/Overlapping", "locks/Prompt"}, wrap: txns(voteAtFinish)},
+	{name: "locks nothing at Vote", fails: []string{"locks/Overlapping"}, wrap: txns(voteAtFinish)},
 	{name: "frees locks while conflicts are merged", fails: []string{"locks/ConflictsKeepLocks"},
 		wrap: txns(func(s zodb.Storage, t *hookedTxn) {
 			t.vote = func(ctx context.Context) (zodb.Votes, error) {

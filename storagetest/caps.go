@@ -9,7 +9,7 @@ import (
 
 var allCaps = []Cap{
 	CapWatcher, CapSyncer, CapIterator, CapRecordIterator, CapHistorian, CapUndoer, CapPacker,
-	CapBlobStore, CapRestorer, CapAppender, CapDeleter, CapPrefetcher, CapOutcomer, CapNoMerge, CapPrompt,
+	CapBlobStore, CapRestorer, CapAppender, CapDeleter, CapPrefetcher, CapOutcomer, CapNoMerge,
 }
 
 // finders ask a storage for one ability each.
@@ -41,7 +41,6 @@ var txnFinders = map[Cap]func(txn zodb.Txn) bool{
 	CapRestorer:  txnFinds[zodb.RestoreTxn],
 	CapBlobStore: txnFinds[zodb.BlobTxn],
 	CapNoMerge:   txnFinds[zodb.NoMergeTxn],
-	CapPrompt:    txnFinds[zodb.PromptTxn],
 }
 
 func txnFinds[A any](txn zodb.Txn) bool {

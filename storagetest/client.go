@@ -3,7 +3,6 @@ package storagetest
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 
 	"github.com/zaridb/zari/zodb"
 )
@@ -21,7 +20,7 @@ func commit(ctx context.Context, s zodb.Storage, committed func(zodb.TID), write
 			return 0, err
 		}
 	}
-	votes, err := vote(ctx, txn)
+	votes, err := txn.Vote(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -29,19 +28,6 @@ func commit(ctx context.Context, s zodb.Storage, committed func(zodb.TID), write
 		return 0, &zodb.ConflictError{OID: c.OID, Committed: c.Committed, Read: c.Read}
 	}
 	return txn.Finish(ctx, committed)
-}
-
-var votes atomic.Uint64
-
-// vote votes. Every other time it does so in the way of those who would rather not wait,
-// if there is one: that must be the same to all.
-func vote(ctx context.Context, txn zodb.Txn) (zodb.Votes, error) {
-	if p, ok := zodb.As[zodb.PromptTxn](txn); ok && votes.Add(1)%2 == 0 {
-		if votes, done, err := p.VoteNow(ctx); done {
-			return votes, err
-		}
-	}
-	return txn.Vote(ctx)
 }
 
 // allocate returns one new oid.

@@ -23,7 +23,7 @@ var conflictGroup = group{name: "conflict", tests: []test{
 // conflicts votes, and returns the conflicts that there must be.
 func conflicts(t *T, txn zodb.Txn) []zodb.Conflict {
 	t.Helper()
-	votes, err := vote(t.ctx, txn)
+	votes, err := txn.Vote(t.ctx)
 	if err != nil {
 		t.Fatalf("Vote: %v, want conflicts", err)
 	}

@@ -78,8 +78,8 @@ type Merge struct {
 // Cap names an optional ability of a storage.
 type Cap string
 
-// The abilities: the interfaces of package zodb by name. The last two are those that
-// only transactions have.
+// The abilities: the interfaces of package zodb by name. CapNoMerge is the one
+// that only transactions have.
 const (
 	CapWatcher        Cap = "Watcher"
 	CapSyncer         Cap = "Syncer"
@@ -95,7 +95,6 @@ const (
 	CapPrefetcher     Cap = "Prefetcher"
 	CapOutcomer       Cap = "Outcomer"
 	CapNoMerge        Cap = "NoMergeTxn"
-	CapPrompt         Cap = "PromptTxn"
 )
 
 // AllCaps returns every ability there is, for storages that have most of them.

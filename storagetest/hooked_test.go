@@ -68,7 +68,7 @@ type hookedTxn struct {
 	zodb.Txn
 	store  func(ctx context.Context, oid zodb.OID, serial zodb.TID, data []byte) error
 	check  func(ctx context.Context, oid zodb.OID, serial zodb.TID) error
-	vote   func(ctx context.Context) (zodb.Votes, error) // VoteNow too
+	vote   func(ctx context.Context) (zodb.Votes, error)
 	finish func(ctx context.Context, committed func(zodb.TID)) (zodb.TID, error)
 	abort  func()
 }
@@ -109,20 +109,7 @@ func (t *hookedTxn) Abort() {
 	t.abort()
 }
 
-func (t *hookedTxn) As(target any) bool {
-	if p, ok := target.(*zodb.PromptTxn); ok && t.vote != nil {
-		*p = hookedPrompt{t}
-		return true
-	}
-	return t.Txn.(zodb.Asser).As(target)
-}
-
-type hookedPrompt struct{ t *hookedTxn }
-
-func (p hookedPrompt) VoteNow(ctx context.Context) (zodb.Votes, bool, error) {
-	votes, err := p.t.vote(ctx)
-	return votes, true, err
-}
+func (t *hookedTxn) As(target any) bool { return t.Txn.(zodb.Asser).As(target) }
 
 // txns breaks every transaction of a storage.
 func txns(breakTxn func(s zodb.Storage, txn *hookedTxn)) func(zodb.Storage) zodb.Storage {

@@ -22,7 +22,6 @@ var locksGroup = group{name: "locks", tests: []test{
 	{name: "NoDeadlock", run: testLocksNoDeadlock},
 	{name: "ReadsDoNotWait", run: testLocksReads},
 	{name: "Undo", needs: []Cap{CapUndoer}, run: testLocksUndo},
-	{name: "Prompt", needs: []Cap{CapPrompt}, run: testLocksPrompt},
 }}
 
 // voting runs a vote aside.
@@ -74,32 +73,6 @@ func testLocksAbortReleases(t *T) {
 	equal(t, "conflicts with an aborted transaction", vote.ok().Conflicts, nil)
 	tid := t.finish(waiter)
 	t.current(1, tid, Object(3))
-}
-
-// Who does not want to wait for a lock holds nothing, and may vote again.
-func testLocksPrompt(t *T) {
-	first := t.put(1, 0, Object(1))
-	holder := t.writing(write{1, first, Object(2)})
-	t.voteNow(holder, true)
-	txn := t.writing(write{1, first, Object(3)}, write{2, 0, Object(4)})
-	t.voteNow(txn, false)
-	other := t.put(2, 0, Object(5))
-	holder.Abort()
-	equal(t, "conflicts", t.voteNow(txn, true).Conflicts, []zodb.Conflict{{OID: 2, Committed: other, Read: 0, Data: Object(4)}})
-	t.store(txn, write{2, other, Object(6)})
-	tid := t.end(txn)
-	t.current(1, tid, Object(3))
-	t.current(2, tid, Object(6))
-}
-
-// voteNow votes, if done, in the way of those who do not want to wait.
-func (t *T) voteNow(txn zodb.Txn, done bool) zodb.Votes {
-	t.Helper()
-	votes, got, err := txnAbility[zodb.PromptTxn](t, txn).VoteNow(t.ctx)
-	if err != nil || got != done {
-		t.Fatalf("VoteNow: done %v, %v; want %v", got, err, done)
-	}
-	return votes
 }
 
 // Before the vote nothing is locked.

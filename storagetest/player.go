@@ -135,7 +135,7 @@ func (p *player) stale(oid zodb.OID, s step) string {
 		other := zodb.OID((s.A + 1) % playObjects)
 		p.store(txn, write{other, p.serial(other), Object(s.C)})
 	}
-	votes, err := vote(p.ctx, txn)
+	votes, err := txn.Vote(p.ctx)
 	if err != nil {
 		p.Fatalf("Vote: %v", err)
 	}
@@ -198,7 +198,7 @@ func (p *player) undone(s step) string {
 		said += " " + p.name(tid)
 	}
 	txn := p.undoing(tids...)
-	votes, err := vote(p.ctx, txn)
+	votes, err := txn.Vote(p.ctx)
 	if _, ok := errors.AsType[*zodb.UndoError](err); ok {
 		txn.Abort()
 		return said + " refused"

@@ -83,7 +83,7 @@ func sharedHarness(historyFree bool, f memstorage.Faults) Harness {
 			return m.open(t, db, readOnlyHandle{db.Open()})
 		},
 		Over:  func(t testing.TB, wrap func(zodb.Storage) zodb.Storage) zodb.Storage { return wrap(create(t)) },
-		Caps:  Without(AllCaps(), CapPrefetcher, CapPrompt),
+		Caps:  Without(AllCaps(), CapPrefetcher),
 		Merge: CountersMerge(),
 	}
 	if historyFree {

@@ -116,7 +116,7 @@ func TestPlainStore(t *testing.T) {
 			}
 			return s
 		},
-		Caps: []Cap{CapWatcher, CapIterator, CapHistorian, CapPacker, CapOutcomer, CapNoMerge, CapPrompt},
+		Caps: []Cap{CapWatcher, CapIterator, CapHistorian, CapPacker, CapOutcomer, CapNoMerge},
 	}
 	Run(t, h)
 }

@@ -119,7 +119,7 @@ func (t *T) check(txn zodb.Txn, oid zodb.OID, serial zodb.TID) {
 // vote votes, which must succeed without conflicts.
 func (t *T) vote(txn zodb.Txn) zodb.Votes {
 	t.Helper()
-	votes, err := vote(t.ctx, txn)
+	votes, err := txn.Vote(t.ctx)
 	if err != nil {
 		t.Fatalf("Vote: %v", err)
 	}

@@ -177,7 +177,7 @@ func increment(t *T, s zodb.Storage, oid zodb.OID) error {
 		return err
 	}
 	for range 2 {
-		votes, err := vote(t.ctx, txn)
+		votes, err := txn.Vote(t.ctx)
 		if err != nil {
 			return err
 		}

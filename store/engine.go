@@ -289,10 +289,6 @@ type (
 		Release()
 	}
 
-	// Local is an Engine that may answer Serials and LoadBefore from this machine's
-	// memory or disk: then who votes need not be prepared to wait for it.
-	Local interface{ Local() bool }
-
 	// Recaller is an Engine that waits for another machine in LoadBefore, unless the
 	// record is at hand.
 	Recaller interface {

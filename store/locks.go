@@ -80,18 +80,6 @@ func (t *lockTable) lock(ctx context.Context, modes map[zodb.OID]lockMode, limit
 	return req, true, nil
 }
 
-// tryLock takes all locks if nobody has to wait for them, and returns nil otherwise.
-func (t *lockTable) tryLock(modes map[zodb.OID]lockMode) *lockRequest {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for oid, mode := range modes {
-		if !mayJoin(t.queues[oid], mode) {
-			return nil
-		}
-	}
-	return t.enqueue(modes)
-}
-
 // enqueue enters the queues of all objects. t.mu is held.
 func (t *lockTable) enqueue(modes map[zodb.OID]lockMode) *lockRequest {
 	req := &lockRequest{entries: make(map[zodb.OID]*lockEntry, len(modes)), granted: make(chan struct{})}

@@ -69,7 +69,6 @@ var (
 	_ zodb.BlobTxn    = (*txn)(nil)
 	_ zodb.NoMergeTxn = (*txn)(nil)
 	_ zodb.OverTxn    = (*txn)(nil)
-	_ zodb.PromptTxn  = (*txn)(nil)
 	_ zodb.Asser      = (*txn)(nil)
 )
 
@@ -98,9 +97,6 @@ func (t *txn) As(target any) bool {
 		return zodb.SetAs[zodb.NoMergeTxn](p, t)
 	case *zodb.OverTxn:
 		return zodb.SetAs[zodb.OverTxn](p, t)
-	case *zodb.PromptTxn:
-		l, ok := s.engine.(Local)
-		return ok && l.Local() && t.over.base == nil && zodb.SetAs[zodb.PromptTxn](p, t)
 	}
 	return false
 }

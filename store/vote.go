@@ -16,27 +16,7 @@ func (t *txn) Vote(ctx context.Context) (zodb.Votes, error) {
 	if err := t.buffering("vote"); err != nil {
 		return zodb.Votes{}, err
 	}
-	return t.votedWith(t.vote(ctx))
-}
-
-// promptly is how many objects a transaction that is to vote at once may have.
-const promptly = 32
-
-// VoteNow implements zodb.PromptTxn.
-func (t *txn) VoteNow(ctx context.Context) (zodb.Votes, bool, error) {
-	if t.phase != open || len(t.undos) > 0 || len(t.order)+len(t.checks) > promptly || t.store.committer.ready() != nil {
-		return zodb.Votes{}, false, nil
-	}
-	modes := t.lockModes()
-	if t.locks = t.store.locks.tryLock(modes); t.locks == nil {
-		return zodb.Votes{}, false, nil
-	}
-	votes, err := t.votedWith(t.voteLocked(ctx, modes))
-	return votes, true, err
-}
-
-// votedWith takes note of how a vote went.
-func (t *txn) votedWith(votes zodb.Votes, err error) (zodb.Votes, error) {
+	votes, err := t.vote(ctx)
 	if err != nil {
 		t.Abort()
 		return zodb.Votes{}, err
@@ -61,11 +41,6 @@ func (t *txn) vote(ctx context.Context) (zodb.Votes, error) {
 	if err := t.lock(ctx, modes); err != nil {
 		return zodb.Votes{}, err
 	}
-	return t.voteLocked(ctx, modes)
-}
-
-// voteLocked checks, merges and reserves.
-func (t *txn) voteLocked(ctx context.Context, modes map[zodb.OID]lockMode) (zodb.Votes, error) {
 	if last := t.store.lastKept(); t.meta.TID != 0 && t.meta.TID <= last {
 		return zodb.Votes{}, errNotAfter(t.meta.TID, last)
 	}

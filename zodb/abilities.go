@@ -224,13 +224,6 @@ type (
 		Over(base Storage)
 	}
 
-	// PromptTxn can tell whether a vote has to wait.
-	PromptTxn interface {
-		// VoteNow is Vote if nobody holds a lock that it needs, and if it does not take
-		// long otherwise; if not it does nothing and reports false.
-		VoteNow(ctx context.Context) (votes Votes, done bool, err error)
-	}
-
 	// NoMergeTxn lets a composite merge against its own base.
 	NoMergeTxn interface {
 		// NoMerge makes Vote report every conflict and merge none.

@@ -32,7 +32,7 @@ func over(t testing.TB, base, changes zodb.Storage) *demo.Storage {
 	return s
 }
 
-var caps = storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher, storagetest.CapPrompt)
+var caps = storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher)
 
 var merge = &storagetest.Merge{Base: counter(1), A: counter(3), B: counter(6), Merged: counter(8)}
 

@@ -178,10 +178,7 @@ func (t *txn) Abort() {
 // As finds the abilities of the transaction in the journal. It cannot be appended
 // with others, since it is not one of theirs.
 func (t *txn) As(target any) bool {
-	switch p := target.(type) {
-	case *zodb.PromptTxn: // a vote needs the lease
-		return false
-	case *zodb.UndoTxn:
+	if p, ok := target.(*zodb.UndoTxn); ok {
 		return zodb.Adapt(t.Txn, p, func(u zodb.UndoTxn) zodb.UndoTxn { return undoTxn{u, t.storage} })
 	}
 	return zodb.PassOn(t.Txn, target)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -113,7 +112,7 @@ func waitDone(t testing.TB, s *importing.Storage) {
 	}
 }
 
-var caps = storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher, storagetest.CapAppender, storagetest.CapPrompt)
+var caps = storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher, storagetest.CapAppender)
 
 // harness is that of imports whose copies go as copyFn says. Reopening one that is
 // done opens the destination.
@@ -202,7 +201,7 @@ func TestContract(t *testing.T) {
 	t.Run("switching", func(t *testing.T) { storagetest.Run(t, harness(memory, late, withoutPack)) })
 	t.Run("switching files", func(t *testing.T) { storagetest.Run(t, harness(file, late, withoutPack)) })
 	t.Run("done", func(t *testing.T) {
-		h := harness(bases.Memory(bases.Options{}), always(copyAll), append(slices.Clone(caps), storagetest.CapPrompt))
+		h := harness(bases.Memory(bases.Options{}), always(copyAll), caps)
 		begin := h.New
 		h.New = func(t testing.TB) zodb.Storage {
 			s := begin(t)

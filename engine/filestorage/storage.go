@@ -21,7 +21,6 @@ var (
 	_ store.Settler     = (*Storage)(nil)
 	_ store.Streamer    = (*Storage)(nil)
 	_ store.HeadScanner = (*Storage)(nil)
-	_ store.Local       = (*Storage)(nil)
 	_ store.Describer   = (*Storage)(nil)
 )
 
@@ -80,9 +79,6 @@ func (s *Storage) Stat() (objects, bytes int64) {
 	}
 	return int64(s.gen.index.n), s.gen.end
 }
-
-// Local implements store.Local.
-func (s *Storage) Local() bool { return true }
 
 // Name returns the path of the file, as it was given.
 func (s *Storage) Name() string { return s.path }

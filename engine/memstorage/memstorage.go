@@ -60,16 +60,12 @@ var (
 	_ store.Packer      = (*Engine)(nil)
 	_ store.BlobEngine  = (*Engine)(nil)
 	_ store.Describer   = (*Engine)(nil)
-	_ store.Local       = (*Engine)(nil)
 )
 
 // New returns an empty database.
 func New(opts Options) *Engine {
 	return &Engine{opts: opts, revisions: make(map[zodb.OID][]revision)}
 }
-
-// Local implements store.Local.
-func (e *Engine) Local() bool { return true }
 
 // Name implements store.Describer.
 func (e *Engine) Name() string { return e.opts.Name }

@@ -89,9 +89,6 @@ var (
 // Follows implements store.Follower.
 func (h *Handle) Follows() bool { return true }
 
-// Local implements store.Local: locks are those of the database.
-func (h *Handle) Local() bool { return false }
-
 // Append is not what writes to a shared database.
 func (h *Handle) Append(context.Context, []*txnlog.Txn, *store.Meta) (int, error) {
 	return 0, errors.New("append to a database that others write to as well, without a lock")

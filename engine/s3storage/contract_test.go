@@ -99,7 +99,7 @@ func harnessOf(opts s3storage.Options, empty func(t testing.TB) place) storagete
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return d.reopen(t, s, true) },
 		Crash:    d.crash,
-		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher, storagetest.CapPrompt),
+		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapSyncer, storagetest.CapPrefetcher),
 		Merge:    storagetest.CountersMerge(),
 	}
 }

@@ -30,25 +30,15 @@ func (t *txn) CheckCurrent(ctx context.Context, oid zodb.OID, serial zodb.TID) e
 	}, nil)
 }
 
-func (t *txn) Vote(ctx context.Context) (zodb.Votes, error) {
-	votes, _, err := t.vote(ctx, func() (zodb.Votes, bool, error) {
-		votes, err := t.Txn.Vote(ctx)
-		return votes, true, err
-	})
-	return votes, err
-}
-
-// vote votes with the faults of a vote in between. One that meets a fault is done.
-func (t *txn) vote(ctx context.Context, inner func() (zodb.Votes, bool, error)) (votes zodb.Votes, done bool, err error) {
-	done = true
+func (t *txn) Vote(ctx context.Context) (votes zodb.Votes, err error) {
 	err = t.faults.do(ctx, Call{Op: "Txn.Vote"}, func() (err error) {
-		votes, done, err = inner()
+		votes, err = t.Txn.Vote(ctx)
 		return err
 	}, func() {
 		votes = zodb.Votes{}
 		t.Txn.Abort()
 	})
-	return votes, done, err
+	return votes, err
 }
 
 // Finish with a lost answer commits, and does not call committed either.
@@ -81,8 +71,6 @@ func (t *txn) As(target any) bool {
 		return zodb.Adapt(t.Txn, p, func(r zodb.RestoreTxn) zodb.RestoreTxn { return restoreTxn{t, r} })
 	case *zodb.BlobTxn:
 		return zodb.Adapt(t.Txn, p, func(b zodb.BlobTxn) zodb.BlobTxn { return blobTxn{t, b} })
-	case *zodb.PromptTxn:
-		return zodb.Adapt(t.Txn, p, func(v zodb.PromptTxn) zodb.PromptTxn { return promptTxn{t, v} })
 	case *zodb.NoMergeTxn, *zodb.OverTxn:
 		return zodb.PassOn(t.Txn, target)
 	}
@@ -107,15 +95,7 @@ type (
 		t *txn
 		zodb.BlobTxn
 	}
-	promptTxn struct {
-		t *txn
-		zodb.PromptTxn
-	}
 )
-
-func (p promptTxn) VoteNow(ctx context.Context) (zodb.Votes, bool, error) {
-	return p.t.vote(ctx, func() (zodb.Votes, bool, error) { return p.PromptTxn.VoteNow(ctx) })
-}
 
 func (u undoTxn) Undo(ctx context.Context, tid zodb.TID) error {
 	return u.t.faults.do(ctx, Call{Op: "Txn.Undo", TID: tid}, func() error { return u.UndoTxn.Undo(ctx, tid) }, nil)

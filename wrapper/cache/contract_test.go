@@ -79,7 +79,7 @@ func shared(size int64, medium func(t testing.TB) bases.Open) storagetest.Harnes
 		Peer:     func(t testing.TB, s zodb.Storage) zodb.Storage { return o.again(t, o.of(s), false) },
 		Reopen:   func(t testing.TB, s zodb.Storage) zodb.Storage { return reopen(t, s, false) },
 		ReadOnly: func(t testing.TB, s zodb.Storage) zodb.Storage { return reopen(t, s, true) },
-		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapPrefetcher, storagetest.CapPrompt),
+		Caps:     storagetest.Without(storagetest.AllCaps(), storagetest.CapPrefetcher),
 		Merge:    storagetest.CountersMerge(),
 	}
 }

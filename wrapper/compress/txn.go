@@ -27,10 +27,7 @@ func (t *txn) Store(ctx context.Context, oid zodb.OID, serial zodb.TID, data []b
 
 // Vote gives conflicts back as plain records.
 func (t *txn) Vote(ctx context.Context) (zodb.Votes, error) {
-	return t.plain(t.Txn.Vote(ctx))
-}
-
-func (t *txn) plain(votes zodb.Votes, err error) (zodb.Votes, error) {
+	votes, err := t.Txn.Vote(ctx)
 	if err != nil {
 		return zodb.Votes{}, err
 	}
@@ -50,25 +47,12 @@ func (t *txn) As(target any) bool {
 	switch p := target.(type) {
 	case *zodb.UndoTxn, *zodb.DeleteTxn, *zodb.NoMergeTxn, *zodb.OverTxn:
 		return zodb.PassOn(t.Txn, target)
-	case *zodb.PromptTxn:
-		return zodb.Adapt(t.Txn, p, func(v zodb.PromptTxn) zodb.PromptTxn { return promptTxn{v, t} })
 	case *zodb.RestoreTxn:
 		return zodb.Adapt(t.Txn, p, func(r zodb.RestoreTxn) zodb.RestoreTxn { return restoreTxn{r, t.form} })
 	case *zodb.BlobTxn:
 		return zodb.Adapt(t.Txn, p, func(b zodb.BlobTxn) zodb.BlobTxn { return blobTxn{b, t.form} })
 	}
 	return false
-}
-
-type promptTxn struct {
-	zodb.PromptTxn
-	t *txn
-}
-
-func (p promptTxn) VoteNow(ctx context.Context) (zodb.Votes, bool, error) {
-	votes, done, err := p.PromptTxn.VoteNow(ctx)
-	votes, err = p.t.plain(votes, err)
-	return votes, done, err
 }
 
 type restoreTxn struct {

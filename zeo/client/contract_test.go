@@ -190,7 +190,7 @@ func harness(codec wire.Codec, base func(testing.TB) zodb.Storage) storagetest.H
 			opts.BlobDir = filepath.Join(t.TempDir(), "cache")
 			return c.open(t, opts)
 		},
-		Caps:  storagetest.Without(storagetest.AllCaps(), storagetest.CapAppender, storagetest.CapPrefetcher, storagetest.CapNoMerge, storagetest.CapPrompt),
+		Caps:  storagetest.Without(storagetest.AllCaps(), storagetest.CapAppender, storagetest.CapPrefetcher, storagetest.CapNoMerge),
 		Merge: storagetest.CountersMerge(),
 		Bugs: map[string]string{
 			"undo/Log":         rewritten,

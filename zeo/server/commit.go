@@ -29,26 +29,9 @@ func vote(x *session, m *wire.Message) (any, error) {
 		return nil, err
 	}
 	x.voting.Store(true)
-	if x.voteNow(m.ID, t, done) {
-		return nil, errAnswered
-	}
 	id := bytes.Clone(m.ID)
 	x.phase(func() { x.runVote(id, t, done) })
 	return nil, errAnswered
-}
-
-// voteNow votes and answers if that takes no waiting: to wake another goroutine for it
-// takes as long as the vote.
-func (x *session) voteNow(id wire.RawID, t *transaction, done chan struct{}) bool {
-	p, ok := zodb.As[zodb.PromptTxn](t.txn)
-	if !ok {
-		return false
-	}
-	votes, ok, err := p.VoteNow(t.ctx)
-	if ok {
-		x.hasVoted(id, t, done, votes, err)
-	}
-	return ok
 }
 
 func (t *transaction) startVote() (done chan struct{}, err error) {
@@ -70,11 +53,6 @@ func (x *session) runVote(id wire.RawID, t *transaction, done chan struct{}) {
 	x.hub.stats.waiting.Add(1)
 	votes, err := t.txn.Vote(t.ctx)
 	x.hub.stats.waiting.Add(-1)
-	x.hasVoted(id, t, done, votes, err)
-}
-
-// hasVoted answers a vote.
-func (x *session) hasVoted(id wire.RawID, t *transaction, done chan struct{}, votes zodb.Votes, err error) {
 	if err != nil {
 		x.countConflict(err)
 		t.over()

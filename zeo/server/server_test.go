@@ -88,7 +88,6 @@ func TestVoteWaitsForTheSameObject(t *testing.T) {
 		if n := s.hubs["1"].stats.waiting.Load(); n != 1 {
 			t.Fatalf("%d votes wait, want 1", n)
 		}
-		b.mustCall("ping") // the connection does not wait with it
 		tid := asTID(t, a.mustCall("tpc_finish", int64(1)))
 		conflicts := items(t, must(b.receive(id)))
 		d := conflicts[0].(*pickle.Dict)

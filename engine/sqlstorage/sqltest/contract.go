@@ -28,7 +28,7 @@ func Contract(o sqlstorage.Options, fresh func(t testing.TB) Database) storagete
 		New:         func(t testing.TB) zodb.Storage { return s.open(t, fresh(t), false) },
 		Reopen:      func(t testing.TB, old zodb.Storage) zodb.Storage { return s.reopen(t, old, false) },
 		ReadOnly:    func(t testing.TB, old zodb.Storage) zodb.Storage { return s.reopen(t, old, true) },
-		Caps:        storagetest.Without(storagetest.AllCaps(), storagetest.CapPrefetcher, storagetest.CapPrompt),
+		Caps:        storagetest.Without(storagetest.AllCaps(), storagetest.CapPrefetcher),
 		Merge:       storagetest.CountersMerge(),
 	}
 	if o.Form == sqlstorage.Free {
