@@ -17,7 +17,7 @@ type generation struct {
 	end   int64    // just behind the last transaction
 	head  zodb.TID // of the last transaction
 	marks marks
-	tids  tids
+	tids  *tids // nil for one that is only written, by a pack
 }
 
 func (g *generation) release() {

@@ -167,7 +167,7 @@ func (s *Storage) openGeneration(path string) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{file: f, name: s.path, index: newIndex(), end: datafs.MagicSize}
+	g := &generation{file: f, name: s.path, index: newIndex(), tids: new(tids), end: datafs.MagicSize}
 	g.refs.Store(1)
 	return g, nil
 }
